@@ -1,0 +1,26 @@
+"""The course's autograder. On a student's machine: ``from autograder import check, yours, check_quiz``.
+
+Everything an instructor needs (nbgrader, Jupyter, Sphinx) is imported by the modules that use it, never from here, so
+that Colab needs torch and numpy only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autograder.check import check, check_quiz, yours
+
+__all__ = ["check", "check_quiz", "yours"]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        import importlib
+
+        found = getattr(importlib.import_module("autograder.check"), name)
+        # The submodule `autograder.check` shares its name with the function, and importing it has just put the module
+        # in this namespace: put the function there instead.
+        globals().update({n: getattr(importlib.import_module("autograder.check"), n) for n in __all__})
+        return found
+    raise AttributeError(f"module 'autograder' has no attribute {name!r}")
