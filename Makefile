@@ -40,7 +40,7 @@ $(READY): requirements.txt
 lock: $(READY)  ## write requirements.txt anew from what pyproject.toml asks for
 	$(PY) -m pip install -q --upgrade $$($(PY) -c 'import tomllib; e = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; print(*e["course"], *e["test"])')
 	@{ echo "# The lock: every version that builds, grades and tests the course. 'make lock' makes it from pyproject.toml's extras."; \
-	  $(PY) -m pip freeze --exclude pip --exclude next-token-prediction | sed -E 's/^(torch==[0-9.]+)\+.*/\1/'; } > requirements.txt
+	  $(PY) -m pip freeze --all --exclude pip --exclude next-token-prediction | sed -E 's/^(torch==[0-9.]+)\+.*/\1/'; } > requirements.txt
 
 course: setup  ## the main job: book, notebooks, and the demo class graded
 	@$(PY) -m autograder notebooks
