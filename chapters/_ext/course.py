@@ -1,0 +1,49 @@
+"""How chapters run and what every page says about itself.
+
+Chapters import ``reference_impl`` and ``autograder`` from this checkout; what they show is kept in an execution cache that
+is thrown away whenever that code or the lock file changes, since the cache itself looks at the chapters' cells only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+WATCHED = ("requirements.txt", "reference_impl/**/*.py", "autograder/**/*.py", "benchmarks/results/*.json")
+
+
+def cache_key(root: Path = ROOT) -> str:
+    """The part of the execution cache's path that changes with the lock file and the course package (hex)."""
+    digest = hashlib.sha256()
+    for pattern in WATCHED:
+        for path in sorted(root.glob(pattern)):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def prepare(app: Sphinx, config: Config) -> None:
+    """Point execution at this checkout and at the cache that belongs to it; drop older caches."""
+    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    os.environ["COURSE_BOOK"] = "1"  # reference_impl.figures writes for the book, not for a notebook
+    caches = Path(app.outdir).parent / ".jupyter_cache"
+    cache = caches / cache_key()
+    for old in caches.glob("*"):
+        if old != cache and old.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+    config.nb_execution_cache_path = str(cache)
+
+
+def setup(app: Sphinx) -> dict:
+    """Declare the course's settings and hook in."""
+    app.add_config_value("course_notebooks_branch", "notebooks", "html")
+    app.add_config_value("course_quiz_points", 0, "env")
+    app.add_config_value("course_solutions_from", "", "env")
+    app.connect("config-inited", prepare, priority=100)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
