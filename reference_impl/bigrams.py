@@ -161,6 +161,32 @@ def kneser_ney(counts: torch.Tensor, context: list[int], discount: float, bos: i
     return p
 
 
+def kneser_ney_table(counts: torch.Tensor, discount: float, bos: int) -> torch.Tensor:
+    """:func:`kneser_ney` after every context at once: ``(V,) * n -> (V,) * n``, rows sum to 1.
+
+    >>> counts = count_ngrams([[2, 3], [2, 3], [4, 3]], n=2, V=5, bos=0, eos=1)
+    >>> kneser_ney_table(counts, discount=0.5, bos=0)[2]
+    tensor([0.0000, 0.0500, 0.0500, 0.8500, 0.0500])
+    """
+    n, V, dtype = counts.ndim, counts.shape[-1], _float_dtype(counts)
+    raw = [counts]  # raw[i] are the raw counts of order n - i
+    while len(raw) < n:
+        raw.append(raw[-1].sum(0))
+    p = torch.full((V,), 1 / (V - 1), dtype=dtype, device=counts.device)
+    p[bos] = 0
+    for order in range(1, n + 1):
+        c = raw[n - order]
+        if order < n:
+            begins = torch.arange(V, device=c.device).eq(bos).view(V, *[1] * (order - 1)) & (order > 1)
+            c = torch.where(begins, c, (raw[n - order - 1] > 0).sum(0).to(c.dtype))
+        c = c.to(dtype)
+        total = c.sum(-1, keepdim=True)
+        lower = p.expand_as(c)
+        mixed = (c - discount).clamp(min=0) / total + c.clamp(max=discount).sum(-1, keepdim=True) / total * lower
+        p = torch.where(total > 0, mixed, lower)
+    return p
+
+
 def _windows(sequences: list[list[int]], n: int, bos: int, eos: int) -> torch.Tensor:
     """Every n-gram that predicts a token, in order: (M, n) with M = tokens and ends."""
     if n < 1:
