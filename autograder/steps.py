@@ -1,8 +1,12 @@
 """How a step is played: what a player is, what it answers, and the player that works in this process.
 
-A :class:`Player` gets one :class:`~autograder.exercise.Step` after the other and answers each with a :class:`Reply`: the
-header of the result first, its value only when somebody asks. :class:`LocalPlayer` plays on the student's own machine
-and for the reference; the room has one that speaks over a pipe.
+A :class:`Player` gets one :class:`~autograder.exercise.Step` after the other and answers each with a :class:`Reply`:
+the header of the result first, its value only when somebody asks. :class:`LocalPlayer` plays on the student's own
+machine and for the reference; the room has one that speaks over a pipe.
+
+Two things a case may build from steps: ``put`` of a :class:`~autograder.exercise.Prop` keeps the function that its
+source defines, so that ``method`` ``__call__`` on that handle runs it where the student's code is; and ``get`` of a
+name with ``into`` keeps the student's function itself and answers nothing (:func:`gradient` uses both).
 """
 
 from __future__ import annotations
@@ -31,9 +35,9 @@ PRINT_LIMIT = 4000  # characters kept of what a function prints
 class Fault:
     """Why there is no result.
 
-    ``kind`` is raised, timeout, memory, crash, unwritten (a stub as it was released), missing (no such name) or grader
-    (not the student's fault). ``exception`` is the class name; a room gives it for builtin classes only. ``message`` and
-    ``trace`` hold the student's own words: they are for their own machine and stay empty in a room.
+    ``kind`` is raised, timeout, memory, crash, unwritten (a stub as it was released), missing (no such name) or
+    grader (not the student's fault). ``exception`` is the class name; a room gives it for builtin classes only.
+    ``message`` and ``trace`` hold the student's own words: they are for their own machine and stay empty in a room.
     """
 
     kind: str
@@ -83,9 +87,10 @@ class OutOfTime(BaseException):
 class LocalPlayer:
     """Plays steps with the functions of ``namespace``, in this process.
 
-    Every drawn input is copied and moved to ``device``, so that no two players ever share one. ``limit`` bounds one step
-    in seconds, where the platform can do that (the main thread of a POSIX system). ``double`` computes in float64: it is
-    how the reference finds the values that others are held against. ``printed`` collects what the code prints.
+    Every drawn input is copied and moved to ``device``, so that no two players ever share one. ``limit`` bounds one
+    step in seconds, where the platform can do that (the main thread of a POSIX system). ``double`` computes in float64:
+    it is how the reference finds the values that others are held against. ``quiet`` keeps what the code prints in
+    ``printed`` and off the screen.
 
     >>> player = LocalPlayer({"double": lambda x: 2 * x})
     >>> player.play(Step("call", "double", (4,))).fetch()
@@ -115,7 +120,7 @@ class LocalPlayer:
         silence = contextlib.redirect_stdout(output) if self.quiet else contextlib.nullcontext()
         started = time.perf_counter()
         try:
-            with silence, time_limit(self.limit):
+            with silence, time_limit(self.limit), default_dtype(torch.float64 if self.double else torch.float32):
                 result, answers = self._perform(step)
             fault = None
         except OutOfTime:
@@ -224,6 +229,35 @@ def _holds_other(header: list) -> bool:
     return False
 
 
+def gradient(name: str, *args: Any, wrt: int = 0) -> list[Step]:
+    """The steps that ask for the gradient of the sum of ``name(*args)`` with respect to argument number ``wrt``.
+
+    >>> player = LocalPlayer({"square": lambda x: x * x})
+    >>> [player.play(step) for step in gradient("square", torch.tensor([3.0, 4.0]))][-1].fetch()
+    tensor([6., 8.])
+    """
+    source = f"""def gradient(function, *args):
+    args = list(args)
+    args[{wrt}] = args[{wrt}].detach().clone().requires_grad_()
+    return torch.autograd.grad(function(*args).sum(), args[{wrt}])[0]
+"""
+    puts = [Step("put", args=(value,), into=f"arg{i}") for i, value in enumerate(args)]
+    return [*puts, Step("put", args=(Prop("gradient", source),), into="gradient"),
+            Step("get", name, into="function"),
+            Step("method", "__call__", (Ref("function"), *(Ref(f"arg{i}") for i in range(len(args)))), on="gradient")]
+
+
+@contextlib.contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Torch's default dtype in the block; what it was before comes back after it."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 @contextlib.contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
     """Raises :class:`OutOfTime` in the block after ``seconds``; does nothing where signals cannot do that.
@@ -243,9 +277,11 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, ring)
     old = signal.setitimer(signal.ITIMER_REAL, seconds, 0.5)  # again and again: a bare `except:` may swallow one
     try:
-        yield
-    finally:
-        inside = False
+        try:
+            yield
+        finally:
+            inside = False
+    finally:  # of its own, for the alarm that rings as the first one ends
         signal.setitimer(signal.ITIMER_REAL, *old)
         signal.signal(signal.SIGALRM, before)
 
