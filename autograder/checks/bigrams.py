@@ -212,8 +212,8 @@ AVERAGE_NLL = (
     Case("a long text", nll_long, points=0.5, hint=(
         "The product of thousands of probabilities is smaller than the smallest float and becomes 0. Add logarithms; "
         "never multiply first.")),
-    Case("no text at all", lambda rng: ask("average_nll", (draws.distributions(rng, 5, 5), [], 0, 1)), points=0.5, raises=True, hint=(
-        "The mean over no token does not exist: raise ValueError when there is no sequence.")),
+    Case("no text at all", lambda rng: ask("average_nll", (draws.distributions(rng, 5, 5), [], 0, 1)),
+         points=0.5, raises=True, hint="The mean over no token does not exist: raise ValueError for no sequence."),
 )
 SAMPLE_SEQUENCE = (
     Case("until the end token", lambda rng: ask("sample_sequence", ended_by_eos(rng, 2, 6)),
@@ -243,7 +243,8 @@ ADDITIVE = (
     Case("k = 0", lambda rng: ask("additive", (draws.counts_table(rng, 5, 5, empty=2), 0)), points=1, hint=(
         "With k = 0 nothing is smoothed: it is maximum likelihood, and a row of zeros stays zeros, not 0 / 0.")),
     Case("tables of any order", lambda rng: ask(
-        "additive", *[(table, 0.3) for table in [*draws.any_shape(rng), draws.fractional(rng, 4, 4)]]), points=0.5, hint=(
+        "additive", *[(table, 0.3) for table in [*draws.any_shape(rng), draws.fractional(rng, 4, 4)]]),
+         points=0.5, hint=(
         "V is the length of the LAST dim, whatever the others are; a floating table keeps its dtype, and the caller's "
         "table is not added to.")),
     Case("a negative k", lambda rng: ask("additive", (draws.counts_table(rng, 4, 4), -rng.uniform(0.1, 0.9))),
@@ -252,7 +253,8 @@ ADDITIVE = (
 )
 INTERPOLATE = (
     Case("a unigram and a bigram table", lambda rng: ask("interpolate", (
-        [draws.distributions(rng, 5), draws.distributions(rng, 5, 5)], draws.weights(rng, 2))), points=2, ordinary=True, draws=2, hint=(
+        [draws.distributions(rng, 5), draws.distributions(rng, 5, 5)], draws.weights(rng, 2))),
+         points=2, ordinary=True, draws=2, hint=(
         "The sum of weight times table. A unigram table (V,) is used for every row of (V, V): it lines up with the "
         "LAST axis, which is what broadcasting does unless an axis is put in by hand.")),
     Case("unseen contexts", lambda rng: ask("interpolate", (
