@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import altair as alt
+import altair
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -43,39 +43,14 @@ def style() -> None:
     'none'
     """
     faint = (1 / 255, 2 / 255, 3 / 255, 0.35)
-    plt.rcParams.update(
-        {
-            "svg.fonttype": "none",
-            "font.family": "sans-serif",
-            "font.sans-serif": ["DejaVu Sans"],
-            "font.size": 9.5,
-            "axes.titlesize": 10.5,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "axes.titlepad": 10,
-            "axes.labelsize": 9.5,
-            "axes.prop_cycle": plt.cycler(color=SERIES),
-            "axes.edgecolor": faint,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.facecolor": "none",
-            "figure.facecolor": "none",
-            "figure.constrained_layout.use": True,
-            "text.color": INK,
-            "axes.labelcolor": INK,
-            "axes.titlecolor": INK,
-            "xtick.color": faint,
-            "ytick.color": faint,
-            "xtick.labelcolor": INK,
-            "ytick.labelcolor": INK,
-            "grid.color": INK,
-            "grid.alpha": 0.12,
-            "grid.linewidth": 0.7,
-            "lines.linewidth": 2,
-            "lines.solid_capstyle": "round",
-            "legend.frameon": False,
-        }
-    )
+    plt.rcParams.update({"svg.fonttype": "none", "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"]})
+    plt.rcParams.update({"font.size": 9.5, "axes.labelsize": 9.5, "axes.titlesize": 10.5, "axes.titleweight": "bold"})
+    plt.rcParams.update({"axes.titlelocation": "left", "axes.titlepad": 10, "figure.constrained_layout.use": True})
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+    plt.rcParams.update({"axes.facecolor": "none", "figure.facecolor": "none", "axes.prop_cycle": plt.cycler(color=SERIES)})
+    plt.rcParams.update({"grid.color": INK, "grid.alpha": 0.12, "lines.linewidth": 2, "lines.solid_capstyle": "round"})
+    inked = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.labelcolor", "ytick.labelcolor")
+    plt.rcParams.update(dict.fromkeys(inked, INK) | dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), faint))
 
 
 def subplots(rows: int = 1, columns: int = 1, width: float = 5.8, height: float = 3.2, **options: Any) -> tuple:
@@ -84,7 +59,7 @@ def subplots(rows: int = 1, columns: int = 1, width: float = 5.8, height: float 
     return plt.subplots(rows, columns, figsize=(width, height), **options)
 
 
-def svg(fig: Figure, words: str) -> str:
+def svg(fig: Figure, alt: str) -> str:
     """The figure as one ``<svg role="img">`` string that takes text colour and font from the page; closes the figure.
 
     >>> text = svg(bars([0.5, 0.5], ["hub", "depot"]), alt="Two equal bars.")
@@ -253,7 +228,7 @@ def curves(
     return fig
 
 
-def chart(picture: alt.TopLevelMixin, alt: str, caption: str = "", fallback: Figure | None = None) -> None:  # noqa: F811
+def chart(picture: altair.TopLevelMixin, alt: str, caption: str = "", fallback: Figure | None = None) -> None:
     """Put an Altair chart on the page.
 
     In the book: a static SVG (``fallback``, or the chart as it starts), which the book's own copy of Vega makes interactive. In
@@ -280,3 +255,97 @@ def chart(picture: alt.TopLevelMixin, alt: str, caption: str = "", fallback: Fig
     data = f'<script type="application/json" class="course-chart-spec">{script}</script>'
     body = f'<div class="course-chart-static">{static}</div>{live}{data}'
     return display(HTML(figure_html(body, caption, "course-chart")))
+
+
+def _chart_style() -> dict:
+    """Altair's side of the style: the page's text colour, thin lines, no frame."""
+    axis = {"labelColor": "currentColor", "titleColor": "currentColor", "domain": False, "ticks": False, "gridOpacity": 0.15}
+    axis |= {"gridColor": "currentColor", "titleFontWeight": "normal", "labelFontSize": 11.5, "titleFontSize": 11.5}
+    title = {"color": "currentColor", "anchor": "start", "frame": "group", "fontSize": 12.5, "offset": 8}
+    font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+    return {"font": font, "axis": axis, "title": title, "view": {"stroke": None}, "background": "transparent"}
+
+
+def row_picker(
+    table: Any,
+    rows: Sequence[str],
+    words: Sequence[str],
+    *,
+    start: str | None = None,
+    draws: int = 60,
+    name: str = "this word",
+) -> altair.VConcatChart:
+    """An interactive table (R, V) of distributions: choose a row, see it as bars, and draw from it.
+
+    Mass that a row has outside ``words`` stands under "other". The chart draws by the inverse of the row's cumulative sums, from
+    uniforms that a fixed formula makes, in the browser and without a server.
+
+    >>> picker = row_picker([[0.5, 0.25], [0, 1]], ["left", "hub"], ["hub", "depot"])
+    >>> len(picker.to_dict()["vconcat"])
+    3
+    """
+    values = np.asarray(table, dtype=float)
+    if values.shape != (len(rows), len(words)):
+        raise ValueError(f"the table has shape {values.shape}, but there are {len(rows)} rows and {len(words)} words")
+    rest = np.where(values.sum(1) > 0, 1 - values.sum(1), 0)
+    names = list(words)
+    if (rest > 1e-9).any():
+        values, names = np.column_stack([values, rest]), [*names, "other"]
+    upto = values.cumsum(1)
+    records = [
+        {"row": rows[r], "word": names[c], "p": float(values[r, c]), "low": float(upto[r, c] - values[r, c])}
+        | {"high": float(upto[r, c])}
+        for r, c in np.ndindex(*values.shape)
+    ]
+    width = max(34 * len(names), 300)
+    wide = max(2, min(5, width // (9 * max(map(len, names)) + 12)))  # words of the strip in one line
+    menu = altair.binding_select(options=list(rows), name=f"{name}  ")
+    pick = altair.selection_point(
+        "pick", fields=["row"], bind=menu, on="click", clear=False, value=[{"row": start if start in rows else rows[0]}]
+    )
+    count = altair.param("draws", value=draws, bind=altair.binding_range(min=1, max=300, step=1, name="how many draws  "))
+    again = altair.param("again", value=1, bind=altair.binding_range(min=1, max=40, step=1, name="draw again  "))
+    columns = altair.X("word:N", sort=names, title=None, scale=altair.Scale(domain=names))
+    base = altair.Chart(altair.Data(values=records))
+    shades = base.mark_rect(color=PALETTE["blue"], cursor="pointer", strokeWidth=1.5, cornerRadius=2).encode(
+        x=columns.axis(None),
+        y=altair.Y("row:N", sort=list(rows), title=name),
+        opacity=altair.Opacity("p:Q", scale=altair.Scale(type="pow", exponent=0.6, domain=[0, 1], range=[0.05, 1]), legend=None),
+        stroke=altair.condition(pick, altair.value(PALETTE["orange"]), altair.value("transparent")),
+        tooltip=["row:N", "word:N", altair.Tooltip("p:Q", format=".3f")],
+    )
+    row = base.transform_filter(pick)
+    drawn = (
+        row.transform_calculate(i="sequence(0, 300)")
+        .transform_flatten(["i"])
+        .transform_filter("datum.i < draws")
+        .transform_calculate(s="sin((datum.i + 1) * 12.9898 + again * 78.233) * 43758.5453")
+        .transform_calculate(u="datum.s - floor(datum.s)")
+        .transform_filter("datum.u >= datum.low && datum.u < datum.high")
+    )
+    truth = row.mark_bar(color=PALETTE["blue"], opacity=0.85).encode(
+        x=columns.axis(altair.Axis(labelAngle=-40)),
+        y=altair.Y("p:Q", title="probability", scale=altair.Scale(domain=[0, 1]), axis=altair.Axis(tickCount=4)),
+    )
+    shares = (
+        drawn.transform_aggregate(n="count()", groupby=["word"])
+        .transform_calculate(share="datum.n / draws")
+        .mark_tick(color=PALETTE["orange"], opacity=1, thickness=4, width=26)
+        .encode(x=columns, y="share:Q", tooltip=["word:N", "n:Q", altair.Tooltip("share:Q", format=".3f")])
+    )
+    strip = (
+        drawn.transform_filter("datum.i < 10")
+        .transform_calculate(across=f"datum.i % {wide}", down=f"floor(datum.i / {wide})")
+        .mark_text(align="left", fontSize=12.5, color=PALETTE["orange"], fontWeight="bold")
+        .encode(
+            x=altair.X("across:Q", axis=None, scale=altair.Scale(domain=[0, wide])),
+            y=altair.Y("down:Q", axis=None, scale=altair.Scale(domain=[-(-10 // wide), -0.5])),
+            text="word:N",
+        )
+    )
+    parts = (
+        shades.add_params(pick).properties(width=width, height=18 * len(rows), title="Choose a row: click it, or use the menu"),
+        (truth + shares).properties(width=width, height=150, title="Its distribution (bars) and the draws (orange)"),
+        strip.properties(width=width, height=22 * -(-10 // wide), title="The first ten draws"),
+    )
+    return altair.vconcat(*parts, spacing=14).add_params(count, again).configure(**_chart_style())

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:  # the extensions after this one import autograder.settings
+    sys.path.insert(0, str(ROOT))
 WATCHED = ("requirements.txt", "reference_impl/**/*.py", "autograder/**/*.py", "benchmarks/results/*.json")
 
 
@@ -45,5 +48,6 @@ def setup(app: Sphinx) -> dict:
     app.add_config_value("course_notebooks_branch", "notebooks", "html")
     app.add_config_value("course_quiz_points", 0, "env")
     app.add_config_value("course_solutions_from", "", "env")
+    app.add_config_value("comments_config", {}, "html")  # Jupyter Book sets it for an extension that we leave out
     app.connect("config-inited", prepare, priority=100)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

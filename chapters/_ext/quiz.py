@@ -146,7 +146,7 @@ class quiz_prompt(nodes.General, nodes.Element):
     """The prompt's paragraphs."""
 
 
-class quiz_option(nodes.General, nodes.Element):
+class quiz_option(nodes.General, nodes.TextElement):
     """One option's text (inline nodes). Attributes: option (id), question, kind."""
 
 
@@ -154,7 +154,7 @@ class quiz_answer(nodes.General, nodes.Element):
     """One explanation. Attributes: option (its id, or the value it explains, or ''), correct."""
 
 
-class quiz_section(nodes.General, nodes.Element):
+class quiz_section(nodes.General, nodes.TextElement):
     """One reference to the section to read again."""
 
 
@@ -200,7 +200,7 @@ class QuizDirective(SphinxDirective):
         else:
             for option in entry["options"]:
                 attributes = {"option": str(option["id"]), "question": entry["id"], "kind": entry["type"]}
-                node += quiz_option("", *self.inline(option["text"]), **attributes)
+                node += quiz_option("", "", *self.inline(option["text"]), **attributes)
             for option in entry["options"]:
                 why = self.parse(option["why"])
                 node += quiz_answer("", *why, option=str(option["id"]), correct=option["correct"])
@@ -215,7 +215,7 @@ class QuizDirective(SphinxDirective):
             refdoc=self.env.docname,
         )
         self.set_source_info(reference)
-        node += quiz_section("", reference)
+        node += quiz_section("", "", reference)
         return node
 
 
