@@ -113,7 +113,7 @@ def test_both_answers_count_where_rounding_decides_a_discrete_question():
     def first_above(cdf, u):
         return int((cdf.cumsum(0) > u).float().argmax())
 
-    step = Step("call", "first_above", (torch.full((11,), 0.1), torch.tensor(0.8)))
+    step = Step("call", "first_above", (torch.full((10,), 0.1), torch.tensor(0.7)))
     exercise = Exercise("first_above", "toys", first_above,
                         (Case("ordinary", lambda rng: [step], "", 1.0, ordinary=True),))
     answers = {first_above(step.args[0], step.args[1]), first_above(step.args[0].double(), step.args[1].double())}
