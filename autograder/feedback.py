@@ -79,6 +79,26 @@ def exercise_view(verdict: Mapping[str, Any], source: str, record: Record) -> di
         "seconds": verdict["seconds"], "memory_mb": verdict["memory_mb"]}
 
 
+def quiz_view(quiz: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The quiz as the page shows it: how many were right, what is missing to complete it, and what to read again.
+
+    Which option was right is not told: the quiz may be taken again in the notebook, where each option explains itself.
+    """
+    if not quiz:
+        return None
+    status = "complete" if quiz["complete"] else "incomplete"
+    sign, words = WORDS[status]
+    wrong = [q for q in quiz.get("questions", ()) if q["status"] == "wrong"]
+    left = sum(q["status"] == "unanswered" for q in quiz.get("questions", ()))
+    sentence = f"{quiz['score']} of {quiz['total']} questions are right."
+    if left:
+        sentence += f" {left} {'was' if left == 1 else 'were'} not answered."
+    if not quiz["complete"]:
+        sentence += " The chapter is complete above three quarters."
+    return {"status": status, "sign": sign, "words": words, "sentence": sentence, "wrong": [plain(q["id"]) for q in wrong],
+            "remarks": [plain(remark) for remark in quiz.get("remarks", ())]}
+
+
 def opening(exercises: Sequence[Mapping[str, Any]]) -> str:
     """One or two sentences that say where the student stands and where to go on.
 
@@ -118,7 +138,7 @@ def page(verdict: Mapping[str, Any], *, student: str, shown: str = "", title: st
     sources = sources or {}
     exercises = [exercise_view(e, sources.get(e["exercise"], ""), record) for e in verdict["exercises"]]
     worth = [e for e in exercises if e["max_points"]]
-    quiz = verdict.get("quiz")
+    quiz = quiz_view(verdict.get("quiz"))
     standing = record.standings.get("quiz")
     extra = standing if standing and standing.max_points else None
     total = sum(e["points"] or 0 for e in exercises) + (extra.points or 0 if extra else 0)

@@ -201,3 +201,15 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             values = [row[column] for column in COLUMNS]
             writer.writerow(["" if v is None else safe(v) if isinstance(v, str) else number(v) for v in values])
     part.replace(path)
+
+
+def read_csv(path: Path) -> list[dict[str, Any]]:
+    """The rows of a ``grades.csv`` that :func:`write_csv` wrote; none when there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [dict(row) for row in csv.DictReader(file)]
+    for row in rows:
+        for column in ("points", "max_points"):
+            row[column] = float(row[column]) if row[column] else None
+    return rows
