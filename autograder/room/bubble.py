@@ -1,7 +1,7 @@
 """How the warm parent is started: the bubblewrap command line, or the best that there is without it.
 
-Inside, the file system holds Python and its standard library, torch, numpy, IPython and what they need, and the files of
-the room; all of it read-only, under ``/room``, wherever it lies on the grader's machine.
+Inside, the file system holds Python and its standard library, torch, numpy, IPython and what they need, and the files
+of the room; all of it read-only, under ``/room``, wherever it lies on the grader's machine.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _open_to_all(place: str) -> bool:
 def start(mode: str, number: int, limits: dict[str, Any]) -> tuple[subprocess.Popen, list[str], IO[bytes], str]:
     """Start the warm parent; also what is not isolated, its error stream, and the folder to delete afterwards."""
     words, env, lines, folder = command(mode, number, limits)
-    errors = tempfile.TemporaryFile()
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 (read by whoever asks why there is no room)
     try:
         process = subprocess.Popen(words, env=env, pass_fds=(number,), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True, cwd="/")

@@ -5,8 +5,8 @@ behind the wall.
 """
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import builtins
 import os
@@ -20,7 +20,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-BODY_MAGICS = re.compile(r"\A\s*%%(time|timeit|capture|prun|python3?|py)\b[^\n]*")
+BODY_MAGICS = re.compile(r"\A%%(time|timeit|capture|prun|python3?|py)\b[^\n]*")
 RINGS = 4
 
 
@@ -52,24 +52,26 @@ def namespace() -> dict[str, Any]:
 
 
 def transform(source: str) -> str:
-    """What IPython makes of a cell; ``%%time`` and its like give their body.
+    """What IPython makes of a cell, line for line; ``%%time`` and its like give their body.
 
-    >>> transform("%%time\\nx = 1\\n")
-    '\\nx = 1\\n'
+    >>> transform("\\n%%time\\nx = 1\\n")
+    '\\n#\\nx = 1\\n'
     >>> transform("%matplotlib inline\\n")
     "get_ipython().run_line_magic('matplotlib', 'inline')\\n"
     """
     from IPython.core.inputtransformer2 import TransformerManager
 
-    return TransformerManager().transform_cell(BODY_MAGICS.sub("", source))
+    body = source.lstrip("\r\n")
+    blank = source[:len(source) - len(body)].count("\n")  # IPython drops these, and every line number would be wrong
+    return "\n" * blank + TransformerManager().transform_cell(BODY_MAGICS.sub("#", body))
 
 
 def load(cells: list[list[str]], skip: set[tuple[int, int]], scope: dict[str, Any], seconds: float,
          at: Callable[[int, int, int], None]) -> list[list]:
     """What was left out of ``cells`` (pairs of name and source): ``[cell name, line, statement, exception]`` each.
 
-    ``skip`` holds (cell, statement) pairs not to run; statement -1 is the cell as a whole. ``at(cell, statement, line)``
-    is called before each, so that somebody knows where the process was when it died.
+    ``skip`` holds (cell, statement) pairs not to run; statement -1 is the cell as a whole. ``at(cell, statement,
+    line)`` is called before each, so that somebody knows where the process was when it died.
 
     >>> load([["double", "1 / 0\\ndef double(x):\\n    return 2 * x"]], set(), scope := {}, 5.0, lambda *where: None)
     [['double', 1, 'Expr', 'ZeroDivisionError']]
@@ -151,7 +153,7 @@ def line_of(error: BaseException) -> int | None:
 
 
 def exception_name(error: BaseException) -> str:
-    """The name of an exception's class when it is a builtin one; the names of other classes are the student's own words.
+    """The name of an exception's class when it is a builtin one; other names are the student's own words.
 
     >>> exception_name(ValueError("secret"))
     'ValueError'

@@ -10,7 +10,6 @@ import socket
 import time
 from json import dumps, loads
 from struct import Struct
-from typing import Any
 
 LENGTH = Struct(">Q")
 CAP = 4 << 20  # bytes of JSON in one frame

@@ -1,7 +1,7 @@
 """The room itself: one process that has loaded the student's cells, and a further fork of it for each exercise.
 
-From the first cell on, everything here is in the student's hands. What it says is therefore only ever a claim: the judge
-bounds it, checks its form, and compares its values with those it worked out itself.
+From the first cell on, everything here is in the student's hands. What it says is therefore only ever a claim: the
+judge bounds it, checks its form, and compares its values with those it worked out itself.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import shutil
 import socket
@@ -107,7 +106,8 @@ class Rooms:
                 if room.loaded:
                     break
                 skip.append(room.at[:2])
-                lost.append(f"{room.where()} was left out: " + ("it did not end" if room.late else "it ended the process"))
+                why = "it did not end" if room.late else "it ended the process"
+                lost.append(f"{room.where()} was left out: {why}.")
                 room.close()
                 spent, waited = room.spent, waited or room.wall_only
         except BaseException:
@@ -254,8 +254,7 @@ class Room:
                        else f"it raised {error if error in EXCEPTIONS else 'an exception'}")
                 if kind == "cell":
                     return f"{name} could not be read as Python (line {line}), so none of it ran."
-                word = STATEMENTS.get(kind, "statement" if hasattr(ast, kind) else "statement")
-                return f"The {word} in line {line} of {name} was left out: {why}."
+                return f"The {STATEMENTS.get(kind, 'statement')} in line {line} of {name} was left out: {why}."
         return "Something was left out."
 
     def player(self, name: str = "", cpu: float | None = None) -> RoomPlayer:

@@ -67,11 +67,11 @@ class RoomPlayer:
             return Reply(fault=self.dead)
         blobs: list[bytes] = []
         header = packing.pack([list(step.args), step.kwargs], self._place, blobs)
-        message = ["step", {"op": step.op, "name": step.name, "on": step.on, "into": step.into, "args": header}, self.cpu]
+        plain = {"op": step.op, "name": step.name, "on": step.on, "into": step.into, "args": header}
         started, deadline = time.monotonic(), time.monotonic() + self.wall
         reply = None
         with self._watched(deadline):
-            self.channel.send(message, blobs, deadline)
+            self.channel.send(["step", plain, self.cpu], blobs, deadline)
             reply = self._listen(step, deadline)
         seconds = time.monotonic() - started
         if reply is None:
