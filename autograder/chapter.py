@@ -182,6 +182,10 @@ def _sort(path: Path, source: str, tags: tuple[str, ...], line: int) -> CodeCell
     except SyntaxError as error:
         raise _error(path, line + (error.lineno or 0), f"this code cell is not valid Python: {error.msg}.") from None
     name = ""
+    outside = re.search(r"^\s*(?:import|from)\s+(autograder|reference_impl)\b", source, re.MULTILINE)
+    if kind == "prelude" and outside:
+        advice = "import it in a cell of its own, without a tag"
+        raise _error(path, line, f"a prelude runs at grading, where {outside[1]} does not exist; {advice}.")
     if kind == "stub":
         if len(names) != 1:
             raise _error(path, line, f"a cell tagged 'stub' must define one function or class, not {len(names)}.")
@@ -199,7 +203,7 @@ def _code_cells(path: Path) -> Iterable[tuple[str, tuple[str, ...], int]]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ChapterError(f"{path} cannot be read; every chapter needs this file.") from error
+        raise ChapterError(f"{path.parent.name}/{path.name} cannot be read; every chapter needs it.") from error
     cells = [cell for cell in jupytext.reads(text, fmt="md:myst").cells if cell.cell_type == "code"]
     lines = _fence_lines(text)
     if len(lines) != len(cells):

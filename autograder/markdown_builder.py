@@ -20,8 +20,9 @@ from sphinx.application import Sphinx
 from sphinx.builders import Builder
 
 from autograder import settings as course
+from autograder.markdown_course import CourseWriter
 from autograder.markdown_inline import ConvertError, Links
-from autograder.markdown_writer import LEFTOVER, Block, Markdown, Writer
+from autograder.markdown_writer import LEFTOVER, Block, Markdown
 
 NAME = "course-notebook"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -67,7 +68,7 @@ class NotebookBuilder(Builder):
         file = source.relative_to(self.srcdir).as_posix()
         links = Links(file, self.get_target_uri(docname), *anchors(doctree))
         try:
-            self.results[docname] = checked(Writer(links).write(doctree), file)
+            self.results[docname] = checked(CourseWriter(links).write(doctree), file)
         except ConvertError as error:
             self.errors.append(str(error))
 
@@ -82,7 +83,8 @@ def anchors(doctree: nodes.document) -> tuple[dict[str, str], set[str]]:
         title = section.next_node(nodes.title)
         if title is not None and not title.next_node(nodes.math):
             headings |= {i: url_quote(title.astext().replace(" ", "-"), safe="-?!,.:;'") for i in section["ids"]}
-    wanted = {ref.get("refid") or ref.get("refuri", "").removeprefix("#") for ref in doctree.findall(nodes.reference)}
+    shown = [ref for ref in doctree.findall(nodes.reference) if ref.parent.__class__.__name__ != "quiz_section"]
+    wanted = {ref.get("refid") or ref.get("refuri", "").removeprefix("#") for ref in shown}
     return headings, {anchor for i, anchor in headings.items() if i in wanted}
 
 

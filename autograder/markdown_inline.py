@@ -46,9 +46,13 @@ class Links:
 def fail(node: nodes.Node, links: Links, text: str) -> ConvertError:
     """The error for ``node``, with the file and the nearest line known."""
     at: nodes.Node | None = node
-    while at is not None and not isinstance(getattr(at, "line", None), int):
+    while at is not None:
+        before = at.parent.children[: at.parent.index(at)] if at.parent is not None else []
+        for near in (at, *reversed(before)):
+            if getattr(near, "line", None):
+                return ConvertError(f"{links.file}:{near.line}: {text}")
         at = at.parent
-    return ConvertError(f"{links.file}:{at.line if at is not None else 1}: {text}")
+    return ConvertError(f"{links.file}:1: {text}")
 
 
 def unknown(node: nodes.Node, links: Links) -> ConvertError:

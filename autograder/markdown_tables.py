@@ -12,7 +12,7 @@ ALIGN = {"text-left": ":---", "text-center": ":---:", "text-right": "---:"}
 def table(node: nodes.table, links: Links) -> str:
     """A whole table, with its title above it in italics.
 
-    Raises :class:`~autograder.markdown_inline.ConvertError` for what a pipe table cannot hold: spans, and blocks in a cell.
+    Raises :class:`~autograder.markdown_inline.ConvertError` for spans and for blocks in a cell.
     """
     rows = list(node.findall(nodes.row))
     lines = [_row(row, links) for row in rows]

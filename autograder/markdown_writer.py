@@ -17,7 +17,6 @@ from sphinx.locale import admonitionlabels
 from autograder.markdown_inline import (
     Links,
     display_math,
-    escape,
     fail,
     image,
     raw_html,
@@ -26,7 +25,6 @@ from autograder.markdown_inline import (
 )
 from autograder.markdown_tables import table
 
-DIFFICULTY = {1: "●○○ warm-up", 2: "●●○ standard", 3: "●●● hard"}
 LEFTOVER = re.compile(r"^\s*(?:(?:\\?`){3,}|~{3,}|:{3,})\s*\{[\w:-]+\}|\{[\w:.+-]+\}\\?`[^`]", re.MULTILINE)
 PLAIN = {"docutils", "container", "literal-block-wrapper"}
 INVISIBLE = ("comment", "substitution_definition", "target", "index", "meta", "highlightlang", "docinfo", "footnote")
@@ -50,10 +48,13 @@ class Code:
 
 @dataclass(frozen=True)
 class Quiz:
-    """Where the two cells of a quiz go; ``questions`` are (id, kind) in order."""
+    """Where the two cells of a quiz go; ``questions`` are (id, kind, texts) in order.
+
+    ``texts`` holds the question's texts as plain Markdown: prompt, section, option ID and why ID.
+    """
 
     chapter: str
-    questions: tuple[tuple[str, str], ...]
+    questions: tuple[tuple[str, str, dict[str, str]], ...]
 
 
 Block = Markdown | Code | Quiz
@@ -73,7 +74,14 @@ class Writer:
             if not isinstance(block, Markdown) or block.heading:
                 written += self._footnotes(document)
             written.append(block)
-        return written + self._footnotes(document)
+        written += self._footnotes(document)
+        # A rule that nothing but a heading or code follows separates nothing.
+        following = [*written[1:], Markdown("", heading=True)]
+        idle = [
+            getattr(block, "text", "") == "---" and (not isinstance(after, Markdown) or after.heading)
+            for block, after in zip(written, following)
+        ]
+        return [block for block, drop in zip(written, idle) if not drop]
 
     def _footnotes(self, document: nodes.document) -> list[Block]:
         ids, self.links.notes = list(dict.fromkeys(self.links.notes)), []
@@ -138,32 +146,6 @@ class Writer:
             yield from self.children(node)
         else:
             raise unknown(node, self.links)
-
-    def do_exercise_start(self, node):
-        facts = [DIFFICULTY.get(node.get("difficulty"), "")]
-        facts.append(f"about {node['minutes']} minutes" if node.get("minutes") else "")
-        facts.append("stretch, outside the chapter's time" if node.get("stretch") else "")
-        line = " · ".join(fact for fact in facts if fact)
-        title = f"**Exercise {node['number']}: {escape(node['title'])}**"
-        yield Markdown(f"---\n\n{title}" + (f"  \n{line}" if line else ""), heading=True)
-
-    def do_exercise_end(self, node):
-        yield Markdown("---")
-
-    def do_quiz(self, node):
-        questions = [child for child in node.children if child.__class__.__name__ == "quiz_question"]
-        for child in questions:
-            yield from self.do_quiz_question(child)
-        yield Quiz(node["chapter"], tuple((child["question"], child["kind"]) for child in questions))
-
-    def do_quiz_question(self, node):
-        asks = {"single": "one letter", "multiple": "every letter that is right", "numeric": "a number"}[node["kind"]]
-        unit = f" in {node['unit']}" if node.get("unit") else ""
-        text = [f"**Question {node['number']}** · `{node['question']}` · {asks}{unit}"]
-        text += [self.markdown(child) for child in node.children if child.__class__.__name__ == "quiz_prompt"]
-        options = [child for child in node.children if child.__class__.__name__ == "quiz_option"]
-        options = [f"- **{option['option']}**: {self.inline(option)}" for option in options]
-        yield Markdown("\n\n".join([*text, "\n".join(options)] if options else text), heading=True)
 
     # -- text
 
