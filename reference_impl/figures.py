@@ -146,7 +146,8 @@ def heatmap(
             frame = plt.Rectangle((c - 0.46, r - 0.46), 0.92, 0.92, fill=False, edgecolor=PALETTE["orange"], linewidth=2)
             axes.add_patch(frame)
         if number is not None:
-            label = format(int(values[r, c]) if number == "d" else values[r, c], number)
+            label = format(int(values[r, c]), "d") if number == "d" or not values[r, c] else format(values[r, c], number)
+            label = label.removeprefix("0") if label.startswith("0.") else label
             axes.text(c, r, label, ha="center", va="center", fontsize=8.5, alpha=1 if values[r, c] else 0.45)
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     axes.set_xticks(range(len(columns)), columns, rotation=45 if max(map(len, columns)) > 3 else 0, ha="left")
@@ -297,7 +298,7 @@ def row_picker(
         | {"high": float(upto[r, c])}
         for r, c in np.ndindex(*values.shape)
     ]
-    width = max(34 * len(names), 300)
+    width = max(34 * len(names), 400)
     wide = max(2, min(5, width // (9 * max(map(len, names)) + 12)))  # words of the strip in one line
     menu = altair.binding_select(options=list(rows), name=f"{name}  ")
     pick = altair.selection_point(
@@ -344,7 +345,7 @@ def row_picker(
         )
     )
     parts = (
-        shades.add_params(pick).properties(width=width, height=18 * len(rows), title="Choose a row: click it, or use the menu"),
+        shades.add_params(pick).properties(width=width, height=20 * len(rows), title="Choose a row: click it, or use the menu"),
         (truth + shares).properties(width=width, height=150, title="Its distribution (bars) and the draws (orange)"),
         strip.properties(width=width, height=22 * -(-10 // wide), title="The first ten draws"),
     )

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
 
 from autograder import settings
 
@@ -57,7 +58,15 @@ def course(root: str) -> settings.Settings:
     return settings.load(root)
 
 
+def name_links(app: Sphinx, config: Config) -> None:
+    """Make ``{{ colab_STEM }}`` and ``{{ repository }}`` known to pages, so that none holds an address of its own."""
+    facts = course(app.srcdir)
+    named = {f"colab_{stem}": f"[Open it in Colab]({facts.colab_url(stem)})" for stem in facts.stems}
+    config.myst_substitutions = {**config.myst_substitutions, **named, "repository": f"[repository]({facts.repo_url})"}
+
+
 def setup(app: Sphinx) -> dict:
     """Hook in after the theme has made its buttons."""
+    app.connect("config-inited", name_links)
     app.connect("html-page-context", page_context, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
