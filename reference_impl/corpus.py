@@ -113,7 +113,10 @@ def plays() -> str:
     of it is installed. Raises TextUnavailable when it is neither in the cache nor to be had.
     """
     kept = cache_folder() / ARCHIVE
-    archive = kept.read_bytes() if kept.is_file() else b""
+    try:
+        archive = kept.read_bytes()
+    except OSError:
+        archive = b""
     if hashlib.sha256(archive).hexdigest() != SHA256:
         archive = _fetch(kept)
     found = {}

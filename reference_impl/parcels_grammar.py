@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import fsum
 from typing import NamedTuple
 
 from reference_impl.corpus import BOS, EOS, Vocabulary
@@ -44,7 +45,7 @@ SLOTS = {  # slots whose law is the same whenever they are met, and the mechanis
     "NOUN": ("free", {"parcel": 0.25, "parcels": 0.2, "package": 0.2, "packages": 0.15, "order": 0.1, "orders": 0.1}),
     "SITE": ("agree", {"regional": 0.6, "local": 0.4}),  # a parcel left the ...
     "PLACE": ("agree", {"chat": 0.7, "office": 0.3}),  # a customer left the ...
-    "CARRIER": ("free", {carrier: weight / sum(ZIPF) for carrier, weight in zip(CARRIERS, ZIPF)}),
+    "CARRIER": ("free", {carrier: weight / fsum(ZIPF) for carrier, weight in zip(CARRIERS, ZIPF)}),
     "REMARK": ("free", {word: 1 / len(REMARKS) for word in REMARKS}),
 }
 FRAMES = {  # a part of a document: words said as they stand, and slots in capitals; "~" is a slot too
@@ -140,7 +141,7 @@ def delay_rate(late: int, clear: int, accident: float = 0.0) -> float:
     (0.5, 0.8406, 0.5)
     """
     weights = [(r + accident) ** late * (1 - r + accident) ** clear for r in RATES]
-    return sum(w * r for w, r in zip(weights, RATES)) / sum(weights)
+    return fsum(w * r for w, r in zip(weights, RATES)) / fsum(weights)  # sum() rounds otherwise from 3.12 on
 
 
 def step(state: State, language: Language = PARCELS) -> list[Move]:
@@ -212,7 +213,7 @@ def _turn(slot: str, state: State, language: Language) -> list[Move]:
     if slot == "WHERE":
         law, be = WHERE[state.part], "were" if state.plural else "was"
         places = [(word, p, to(word), "agree") for word, p in law.items()]
-        return [*places, (be, 1 - sum(law.values()), to("be", be), "agree")]
+        return [*places, (be, 1 - fsum(law.values()), to("be", be), "agree")]
     return [(EOS, 1.0, END, "syntax")]
 
 
