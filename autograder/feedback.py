@@ -95,8 +95,8 @@ def quiz_view(quiz: Mapping[str, Any] | None) -> dict[str, Any] | None:
         sentence += f" {left} {'was' if left == 1 else 'were'} not answered."
     if not quiz["complete"]:
         sentence += " The chapter is complete above three quarters."
-    return {"status": status, "sign": sign, "words": words, "sentence": sentence, "wrong": [plain(q["id"]) for q in wrong],
-            "remarks": [plain(remark) for remark in quiz.get("remarks", ())]}
+    return {"status": status, "sign": sign, "words": words, "sentence": sentence,
+            "wrong": [plain(q["id"]) for q in wrong], "remarks": [plain(remark) for remark in quiz.get("remarks", ())]}
 
 
 def opening(exercises: Sequence[Mapping[str, Any]]) -> str:

@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.gradebook import safe
-from autograder.uploads import ARCHIVE, NOTEBOOK
+from autograder.uploads import ARCHIVE, NOTEBOOK, UNREADABLE
 
 CANVAS = re.compile(r"^(?P<name>[^_/]+?)(?P<late>_LATE)?_(?P<user>\d+)_(?P<upload>\d+)_(?P<rest>.+)$")
 MOODLE = re.compile(r"^(?P<name>.*?)_(?P<user>\d+)_assignsubmission_(file|onlinetext)_?(?P<rest>.*)$")
 EXCHANGE = re.compile(
-    r"^(?P<name>[^+]+)\+(?P<stem>[^+]+)\+(?P<when>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?( [\w+:-]+)?)(\+\w+)?$")
+    r"^(?P<name>[^+]+)\+(?P<stem>[^+]+)\+(?P<when>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?( \w+| [+-]\d{4})?)(\+\w+)?$")
 COPY = re.compile(r"( ?\(\d+\)|[-_ ]\d{1,3}|[-_ ]+(copy|kopie|copie)\d*)$", re.IGNORECASE)
 COPY_OF = re.compile(r"^(copy of|kopie von|copie de|copia de)\s+", re.IGNORECASE)
 HOLDERS = {"submitted", "submissions", "uploads", "inbound"}
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,59}")
-LETTERS = str.maketrans({"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i"})
+LETTERS = str.maketrans({"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "Ae", "œ": "oe", "ı": "i"})
 
 
 @dataclass(frozen=True, order=True)
@@ -94,7 +94,7 @@ def alone(file_name: str, stems: Collection[str]) -> str:
     >>> [alone(name, ["bigrams"]) for name in ("bigrams_ada.ipynb", "ada.ipynb", "bigrams (1).ipynb")]
     ['ada', 'ada', '']
     """
-    name = base_name(file_name)
+    name = UNREADABLE.sub("", ARCHIVE.sub("", base_name(file_name)))
     for stem in stems:
         if re.search(rf"(^|[^A-Za-z0-9]){re.escape(stem)}($|[^A-Za-z0-9])", name, re.IGNORECASE):
             return re.sub(re.escape(stem), "", name, flags=re.IGNORECASE).strip(" _-.")
