@@ -146,7 +146,7 @@ def save(book: Gradebook, stem: str, student: str, scores: Mapping[str, float | 
          timestamp: str | None = None) -> None:
     """Write one submission's points, by ``grade_id``, as one commit; a graded cell that is not named gets 0."""
     when = {"timestamp": timestamp} if timestamp else {}
-    with one_commit(book):
+    with one_commit(book), book.db.no_autoflush:
         book.update_or_create_student(student)
         book.update_or_create_submission(stem, student, **when)
         for grade in book.find_submission_notebook(stem, stem, student).grades:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -23,11 +24,17 @@ def released(points: dict[str, float]):
     return new_notebook(cells=cells)
 
 
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    path = tmp_path_factory.mktemp("fresh") / "gradebook.db"  # nbgrader takes seconds to make one
+    gradebook.ensure_assignment(f"sqlite:///{path}", "toys", released({"add": 2, "mul": 1.5}))
+    return path
+
+
 @pytest.fixture
-def url(tmp_path):
-    made = f"sqlite:///{tmp_path / 'gradebook.db'}"
-    gradebook.ensure_assignment(made, "toys", released({"add": 2, "mul": 1.5}))
-    return made
+def url(tmp_path, fresh):
+    shutil.copy(fresh, tmp_path / "gradebook.db")
+    return f"sqlite:///{tmp_path / 'gradebook.db'}"
 
 
 def test_points_are_fractions_and_a_rerun_replaces_them(url):
@@ -119,8 +126,9 @@ def test_a_gradebook_that_cannot_be_opened_is_one_sentence(url):
 
 def test_grades_csv_is_quoted_and_no_cell_is_a_formula(tmp_path):
     path = tmp_path / "grades.csv"
-    rows = [{"student": name, "assignment": "toys", "exercise": 'a "b", c', "points": points, "max_points": 2.0,
-             "status": "right"} for name, points in (("=1+1", 0.1 + 0.2), ("+a", 2.0), ("-b", None), ("@c", 0), ("\td", 1))]
+    points = {"=1+1": 0.1 + 0.2, "+a": 2.0, "-b": None, "@c": 0, "\td": 1}
+    rows = [{"student": name, "assignment": "toys", "exercise": 'a "b", c', "points": points[name], "max_points": 2.0,
+             "status": "right"} for name in points]
     gradebook.write_csv(path, rows)
     lines = path.read_text("utf-8").splitlines()
     assert lines[0] == '"student","assignment","exercise","points","max_points","status"'
