@@ -1,8 +1,8 @@
 """From the cells of one submission to its verdict, formed here, where nothing of the student's ever runs.
 
 Steps and seeds stay on this side; a room plays the student's functions and sends plain data, which
-:mod:`autograder.casework` holds against the reference. No evidence, no points; and what the grader itself could not do is
-tried again, and then said, never scored zero.
+:mod:`autograder.casework` holds against the reference. No evidence, no points; and what the grader itself could not do
+is tried again, and then said, never scored zero.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def command(mode: str, number: int, limits: dict[str, Any]) -> tuple[list[str], 
         bwrap += ["--ro-bind", str(Path(__file__).with_name(f"{name}.py")), f"/room/code/autograder/room/{name}.py"]
     for top, path in sorted(packages().items()):
         bwrap += ["--ro-bind", str(path), f"/room/packages/{top}"]
-    bwrap += ["--dir", "/tmp", "--dev", "/dev", "--remount-ro", "/dev"]
+    bwrap += ["--perms", "1777", "--tmpfs", "/tmp", "--dev", "/dev", "--remount-ro", "/dev"]
     # A room may mount a /proc of its own only where one is visible in full, so the warm parent gets the machine's.
     bwrap += ["--bind", "/proc", "/proc"] if mode == "nested" else ["--proc", "/proc"]
     bwrap += ["--remount-ro", "/", "--chdir", "/", program, "-I", "-S", "-B", "-c", BOOT, "/room/code",
@@ -125,7 +125,7 @@ def _bare(number: int, limits: dict[str, Any], env: dict[str, str], root: bool,
         shutil.copy(Path(__file__).with_name(f"{name}.py"), package)
     sites = sorted({str(path.parent) for path in packages().values()})
     uid = UID if root and all(_open_to_all(place) for place in (sys.base_prefix, *sites, folder)) else 0
-    lines = ["there is no bubblewrap: a student's code can read this machine's files"]
+    lines = ["a student's code runs without bubblewrap, so it can read this machine's files"]
     limits = {**limits, "uid": uid, "code": folder}
     words = [sys.executable, "-I", "-S", "-B", "-c", BOOT, folder, json.dumps(sites), str(number), json.dumps(limits)]
     return words, {**env, "PATH": os.environ.get("PATH", "")}, lines, folder

@@ -15,7 +15,7 @@ from autograder.room.frames import Broken, Channel, Late
 from autograder.steps import Fault, Reply
 
 if TYPE_CHECKING:
-    from autograder.room.outside import Room
+    from autograder.room.opened import Room
 
 CLAIMS = ("raised", "memory", "unwritten", "missing")  # the faults that a room may report of itself
 EXCEPTIONS = {name for name, value in vars(builtins).items()
