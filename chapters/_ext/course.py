@@ -7,11 +7,14 @@ is thrown away whenever that code or the lock file changes, since the cache itse
 from __future__ import annotations
 
 import hashlib
+import html
 import os
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
@@ -43,6 +46,16 @@ def prepare(app: Sphinx, config: Config) -> None:
     config.nb_execution_cache_path = str(cache)
 
 
+def describe(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
+    """Give the page a description for search engines: its front matter's, else the beginning of its first paragraph."""
+    words = app.env.metadata.get(pagename, {}).get("description", "")
+    if not words and doctree is not None:
+        paragraph = next(iter(doctree.findall(nodes.paragraph)), None)
+        words = textwrap.shorten(paragraph.astext(), 158, placeholder=" …") if paragraph is not None else ""
+    words = words or f"{context.get('title') or 'A page'} of the course {app.config.html_title}."
+    context["metatags"] = f'{context.get("metatags", "")}<meta name="description" content="{html.escape(words)}" />\n'
+
+
 def setup(app: Sphinx) -> dict:
     """Declare the course's settings and hook in."""
     app.add_config_value("course_notebooks_branch", "notebooks", "html")
@@ -50,4 +63,5 @@ def setup(app: Sphinx) -> dict:
     app.add_config_value("course_solutions_from", "", "env")
     app.add_config_value("comments_config", {}, "html")  # Jupyter Book sets it for an extension that we leave out
     app.connect("config-inited", prepare, priority=100)
+    app.connect("html-page-context", describe)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
