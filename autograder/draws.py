@@ -98,7 +98,7 @@ def uniforms(rng: Rng, table: torch.Tensor, size: int) -> list[float]:
 def any_shape(rng: Rng) -> list[torch.Tensor | Turned]:
     """Tables of order 1 and 3, of one row, and one whose rows do not lie one after the other in memory."""
     return [counts_table(rng, 6), counts_table(rng, 4, 4, 4), counts_table(rng, 1, 5),
-            Turned(counts_table(rng, 5, 3).to(torch.float32))]
+            Turned(counts_table(rng, 4, 5, 3).to(torch.float32))]
 
 
 def fractional(rng: Rng, *shape: int) -> torch.Tensor:

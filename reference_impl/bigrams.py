@@ -194,9 +194,9 @@ def _windows(sequences: list[list[int]], n: int, bos: int, eos: int) -> torch.Te
     padded = [[bos] * (n - 1) + list(sequence) + [eos] for sequence in sequences]
     if not padded:
         return torch.empty(0, n, dtype=torch.int64)
-    owner = torch.repeat_interleave(torch.arange(len(padded)), torch.tensor([len(ids) for ids in padded]))
     windows = torch.tensor([i for ids in padded for i in ids], dtype=torch.int64).unfold(0, n, 1)
-    return windows[owner[: len(windows)] == owner[n - 1 :]]
+    inside = [start + n <= len(ids) for ids in padded for start in range(len(ids))]
+    return windows[torch.tensor(inside[: len(windows)])]
 
 
 def _float_dtype(counts: torch.Tensor) -> torch.dtype:
