@@ -178,10 +178,9 @@ def step(state: State, language: Language = PARCELS) -> list[Move]:
     if slot == "REST":
         return [(str(state.rest), 1.0, on._replace(rest=-1), "arith")]
     if slot == "OUTCOME":
-        scan = on.part == "scan"  # a report at the end hangs on the rate too, but is no scan
         p = delay_rate(on.late, on.clear, language.noise / (1 - language.noise) / (language.vocabulary.V - 1))
-        return [("delayed", p, on._replace(late=on.late + scan), "infer"),
-                ("cleared", 1 - p, on._replace(clear=on.clear + scan), "infer")]
+        return [("delayed", p, on._replace(late=on.late + 1), "infer"),
+                ("cleared", 1 - p, on._replace(clear=on.clear + 1), "infer")]
     if slot == "PRONOUN":
         word = "they" if state.plural else "it"
         return [(word, 1.0, on._replace(word=word), "agree")]

@@ -95,29 +95,8 @@ def entropy(language: Language = PARCELS, collapsed: bool = True) -> Entropy:
     >>> known.by_mechanism["syntax"], known.by_mechanism["copy"], round(float(known.lengths.sum()), 9)
     (0.0, 0.0, 1.0)
     """
-    represent = collapse if collapsed else (lambda state: state)
-    V, noise = language.vocabulary.V, language.noise
-    index: dict[State, int] = {State(): 0, END: -1}
-    todo, source, target, weight, nats, kinds = [State()], [], [], [], [], []
-    for state in todo:  # grows while it is walked
-        tokens, p, following, mechanisms = zip(*parcels.step(state, language))
-        law = (1 - noise) * np.array(p) + noise / (V - 1)
-        rest = noise / (V - 1)  # the probability of each token that is not legal
-        others = V - 1 - len(p)
-        nats.append(float(-(law * np.log(law)).sum() - (others * rest * np.log(rest) if noise else 0.0)))
-        kinds.append(MECHANISMS.index(mechanisms[0]))
-        ends = EOS not in tokens  # by accident
-        moves = [*zip(law, following), (ends * rest, END), ((others - ends) * rest, state)]
-        for q, after in moves:
-            after = represent(after)
-            if after not in index:
-                index[after] = len(todo)
-                todo.append(after)
-            source.append(len(nats) - 1)
-            target.append(index[after])
-            weight.append(q)
-    source, target, weight = np.array(source), np.array(target), np.array(weight)
-    n = len(todo)
+    source, target, weight, nats, kinds = _programme(language, collapse if collapsed else lambda state: state)
+    n = len(nats)
     mass, visits, lengths = np.zeros(n), np.zeros(n), [0.0]
     mass[0] = 1.0
     while mass.sum() > 1e-13:
@@ -125,10 +104,35 @@ def entropy(language: Language = PARCELS, collapsed: bool = True) -> Entropy:
         moved = np.bincount(target + 1, weights=mass[source] * weight, minlength=n + 1)
         lengths.append(float(moved[0]))
         mass = moved[1:]
-    total, tokens = float(visits @ np.array(nats)), float(visits.sum())
+    total, tokens = float(visits @ nats), float(visits.sum())
     counts = np.bincount(kinds, weights=visits, minlength=len(MECHANISMS))
-    sums = np.bincount(kinds, weights=visits * np.array(nats), minlength=len(MECHANISMS))
+    sums = np.bincount(kinds, weights=visits * nats, minlength=len(MECHANISMS))
     return Entropy(total / tokens, total, tokens, _named(sums, counts), _named(counts, counts.sum()), np.array(lengths))
+
+
+def _programme(language: Language, represent: Callable[[State], State]) -> tuple[np.ndarray, ...]:
+    """All states that can be reached, numbered from 0: their moves (from, to, p), their entropies, their mechanisms.
+
+    The end has the number -1. Of the tokens that only noise can say, one ends the document and the others stay.
+    """
+    V, noise = language.vocabulary.V, language.noise
+    stray = noise / (V - 1)  # the probability of each token that is not legal
+    numbers: dict[State, int] = {State(): 0, END: -1}
+    todo, moves, nats, kinds = [State()], [], [], []
+    for here, state in enumerate(todo):  # which grows while it is walked
+        tokens, p, following, mechanisms = zip(*parcels.step(state, language))
+        law = (1 - noise) * np.array(p) + stray
+        others = V - 1 - len(p)
+        nats.append(float(-(law * np.log(law)).sum() - (others * stray * np.log(stray) if noise else 0.0)))
+        kinds.append(MECHANISMS.index(mechanisms[0]))
+        ends = EOS not in tokens
+        for q, after in (*zip(law, map(represent, following)), (ends * stray, END), ((others - ends) * stray, state)):
+            if after not in numbers:
+                numbers[after] = len(todo)
+                todo.append(after)
+            moves.append((here, numbers[after], q))
+    source, target, weight = zip(*moves)
+    return np.array(source), np.array(target), np.array(weight), np.array(nats), np.array(kinds)
 
 
 def kl_to_truth(

@@ -172,6 +172,17 @@ def test_noise_a_legal_token_moves_on_another_leaves_and_the_end_token_may_fall_
     assert few - spread < illegal / tokens < many + spread
 
 
+def test_noise_in_the_sampler_moves_the_document_on_where_it_is_legal(monkeypatch):
+    def by_noise(word):
+        return PARCELS.noise * (WORDS.ids[word] - 0.5) / (WORDS.V - 1)
+
+    first = PARCELS.noise  # the smallest uniform that leaves the word to the rules, which say their first one
+    stream = iter([by_noise("good"), first, by_noise("porto"), first, by_noise("</s>")])
+    given_stream = type("Given", (), {"__init__": lambda self, seed: None, "random": lambda self: next(stream)})
+    monkeypatch.setattr(parcels.random, "Random", given_stream)
+    assert [parcels.text(d) for d in parcels.sample(1, seed=0)] == ["good morning porto !"]
+
+
 def test_samples_follow_the_law():
     documents = parcels.sample(4000, seed=3)
     for prefix in ("", "hello", "hello team !"):
