@@ -79,9 +79,9 @@ def wrongly_graded(rows: Iterable[Mapping[str, Any]], exercises: Iterable[Exerci
             got = found.pop((student.id, name), {"points": None})["points"]
             if got is None or abs(got - points) > 1e-9:
                 wrong.append(f"{student.id} ({student.story}) deserves {points:g} for {name} and got {got}.")
-        quiz = found.pop((student.id, "quiz"), {"status": "missing"})["status"]
-        if f" {student.quiz or 0}/" not in quiz and (student.quiz or quiz != "missing"):
-            wrong.append(f"{student.id} ({student.story}) has {student.quiz or 0} questions right, not: {quiz}.")
+        quiz = found.pop((student.id, "quiz"), None)
+        if quiz and not quiz["status"].split()[-1].startswith(f"{student.quiz}/"):
+            wrong.append(f"{student.id} ({student.story}) has {student.quiz} questions right, not: {quiz['status']}.")
     return wrong + [f"Nobody expected a score of {student} for {name}." for student, name in found]
 
 
@@ -95,9 +95,7 @@ def remarks(out: Path) -> list[tuple[str, str]]:
 
 def run(out: Path, course: Path = marking.COURSE) -> list[str]:
     """Make the class and grade it into ``out``; what is not as deserved, one sentence each."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
+    console = screen.printer()
     assignment = marking.load(STEM, course)
     source = course / "source" / STEM / f"{STEM}.ipynb"
     solved = solve(assignment.released, nbformat.read(source, as_version=4))

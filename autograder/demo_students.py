@@ -72,7 +72,7 @@ def interpolate(tables, weights):
         mixed = mixed + weight * table
     return mixed
 '''),
-    "kneser_ney": ("a division by the zero of an unseen context", {"unseen contexts"}, '''
+    "kneser_ney": ("a division by the zero of an unseen context", {"unseen contexts", "trigrams"}, '''
 def kneser_ney(counts, context, discount, bos):
     V, longest = counts.shape[-1], counts.ndim - 1
     p = [1 / (V - 1)] * V
@@ -148,14 +148,14 @@ class Student:
     """One student: what they hand in (made from the released and the solved notebook), and the cases they fail.
 
     ``fails`` maps an exercise to the cases it fails; ``NOTHING`` earns nothing at all. An exercise that is not named is
-    all right. ``quiz`` is how many questions they have right; None when they handed in no answers.
+    all right. ``quiz`` is how many questions they have right.
     """
 
     id: str
     story: str
     make: Callable[[NotebookNode, NotebookNode], bytes]
     fails: dict[str, frozenset[str]] = field(default_factory=dict)
-    quiz: int | None = None
+    quiz: int = 0
 
 
 def kind(cell: NotebookNode, what: str, name: str = "") -> bool:

@@ -22,6 +22,12 @@ CASE_WORDS = {
     "right": "right", "wrong": "another result", "raised": "raised an exception", "timeout": "took too long",
     "memory": "used too much memory", "crash": "ended the process", "unwritten": "not written",
     "skipped": "not tried", "grader": "the grader failed here"}
+ADVICE = {  # by what a case's message names
+    "ModuleNotFoundError": "When this is graded there are torch, numpy and Python's standard library, nothing else.",
+    "FileNotFoundError": "When this is graded there are no files: a function gets all it needs as its arguments.",
+    "NameError": "When this is graded only the notebook's first cells, your stubs and the cells you added have run.",
+    "took too long": "Look for a loop that does not end, or for one that a single tensor operation would replace.",
+    "ended the process": "A function returns its result; nothing in it may end Python."}
 AROUND = 2  # lines shown before and after the one that raised
 LONGEST = 160  # characters of a line of code
 
@@ -64,15 +70,17 @@ def exercise_view(verdict: Mapping[str, Any], source: str, record: Record) -> di
               "hint": plain(case["hint"])} for case in verdict["cases"]]
     right = [case for case in cases if case["status"] == "right"]
     wrong = [case for case in cases if case["status"] not in ("right", "unwritten", "skipped")]
+    first = wrong[0] if wrong else None
     standing = record.standings.get(grade_id(verdict["exercise"]))
     points = standing.points if standing else verdict["points"]
     sign, words = WORDS.get(verdict["status"], ("", verdict["status"]))
     return {
         "name": verdict["exercise"], "status": verdict["status"], "sign": sign, "words": words,
         "points": None if points is None else number(points), "max_points": number(verdict["max_points"]),
-        "right": right, "first": wrong[0] if wrong else None, "others": wrong[1:],
+        "right": right, "first": first, "others": wrong[1:],
+        "advice": next((text for sign, text in ADVICE.items() if first and sign in first["message"]), ""),
         "skipped": [case for case in cases if case["status"] == "skipped"],
-        "code": excerpt(source, wrong[0]["line"]) if wrong else [],
+        "code": excerpt(source, first["line"]) if first else [],
         "notes": [plain(note) for note in verdict["notes"]],
         "automatic": number(verdict["points"]) if standing and standing.by_hand else None,
         "comment": plain(record.comments.get(verdict["exercise"], "")),
@@ -90,12 +98,15 @@ def quiz_view(quiz: Mapping[str, Any] | None) -> dict[str, Any] | None:
     sign, words = WORDS[status]
     wrong = [q for q in quiz.get("questions", ()) if q["status"] == "wrong"]
     left = sum(q["status"] == "unanswered" for q in quiz.get("questions", ()))
-    sentence = f"{quiz['score']} of {quiz['total']} questions are right."
+    if left == quiz["total"]:
+        status, sign, words = "unwritten", "○", "not taken"
+    sentence = f"{quiz['score']} of {quiz['total']} questions {'is' if quiz['score'] == 1 else 'are'} right."
     if left:
         sentence += f" {left} {'was' if left == 1 else 'were'} not answered."
     if not quiz["complete"]:
         sentence += " The chapter is complete above three quarters."
     return {"status": status, "sign": sign, "words": words, "sentence": sentence,
+            "score": quiz["score"], "total": quiz["total"],
             "wrong": [plain(q["id"]) for q in wrong], "remarks": [plain(remark) for remark in quiz.get("remarks", ())]}
 
 
@@ -112,6 +123,10 @@ def opening(exercises: Sequence[Mapping[str, Any]]) -> str:
         return f"Nothing has been written yet. Start with {exercises[0]['name']}."
     order = {"partial": 0, "wrong": 1, "unwritten": 2, "missing": 3, "grader": 4}
     after = min((e for e in exercises if e["status"] != "right"), key=lambda e: order.get(e["status"], 5))
+    partly = sum(e["status"] == "partial" for e in exercises)
+    if not done:
+        part = f"; {partly} of {len(exercises)} {'is' if partly == 1 else 'are'} partly right" if partly else ""
+        return f"No exercise is all right yet{part}. Go on with {after['name']}."
     verb = "is" if len(done) == 1 else "are"
     return f"{len(done)} of {len(exercises)} exercises {verb} all right. Go on with {after['name']}."
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import nbformat
 
-from autograder import received, settings
+from autograder import chapterdata, received, settings
 from autograder.exercise import Case, Exercise, Oracle, Prop, Ref, Step
 from autograder.gradebook import grade_id, number
 from autograder.room import wire
@@ -68,6 +68,8 @@ def load(stem: str, course: Path = COURSE) -> Assignment:
     released = nbformat.read(path, as_version=4)
     graded = {cell.metadata.nbgrader.grade_id: float(cell.metadata.nbgrader.points) for cell in released.cells
               if cell.metadata.get("nbgrader", {}).get("grade")}
+    if "quiz" in graded and not (chapterdata.load(stem) or {}).get("quiz"):
+        raise MarkingError(f"The questions of '{stem}' were not built; run 'python -m autograder notebooks' first.")
     exercises = tuple(checks.load(stem).values())
     for exercise in exercises:
         if abs(graded.get(grade_id(exercise.name), -1.0) - exercise.points) > 1e-6:

@@ -13,6 +13,7 @@ from typing import Any
 
 from autograder import owners, uploads
 
+CELL_ID = re.compile(r"([a-z_]+)-(?:setup|prelude|stub|check|yours|demo|text|quiz)\b")  # as releases name cells
 HEAVY = 2 << 20  # a notebook above this is stored without its outputs, which grading does not read
 
 
@@ -82,7 +83,7 @@ def content_stem(notebook: dict[str, Any]) -> str:
         return course["stem"]
     cells = notebook.get("cells")
     ids = [cell.get("id") for cell in cells if isinstance(cell, dict)] if isinstance(cells, list) else []
-    found = {m[1] for i in ids if isinstance(i, str) and (m := re.match(r"([a-z_]+)-\d+-[a-z]", i))}
+    found = {m[1] for i in ids if isinstance(i, str) and (m := CELL_ID.match(i))}
     return found.pop() if len(found) == 1 else ""
 
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from autograder.gradebook import number
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from autograder.grade import Outcome, Submission
 
+WIDE = 120
 MOST_LINES = 40  # students shown one by one; of larger classes only the numbers
 
 
@@ -31,18 +33,27 @@ def bar(total: int, quiet: bool = False) -> Iterator[Callable[[str], None]]:
         yield lambda who: progress.update(task, advance=1, who=who)
 
 
+def printer() -> Console:
+    """Where results are printed: a file or a pipe is taken to be wide."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=WIDE)
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The scores of one assignment: a line for each student, a column for each exercise, and the total."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     exercises = list(dict.fromkeys(row["exercise"] for row in rows))
     most = {row["exercise"]: row["max_points"] for row in rows}
-    shown = Table(title=rows[0]["assignment"], title_justify="left", header_style="bold", row_styles=["", "dim"])
-    shown.add_column("student")
+    shown = Table(title=rows[0]["assignment"], title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
+    shown.add_column("student", no_wrap=True)
     for name in exercises:
-        header = f"{name}\n" + ("" if name == "quiz" and not most[name] else f"of {number(most[name])}")
-        shown.add_column(header, justify="right", overflow="fold")
+        header = name.replace("_", "_\n") + ("" if name == "quiz" and not most[name] else f"\nof {number(most[name])}")
+        shown.add_column(header, justify="right", overflow="fold", vertical="bottom")
     shown.add_column(f"total\nof {number(sum(most.values()))}", justify="right", style="bold")
     by_student: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in rows:
@@ -69,9 +80,7 @@ def colour(row: Mapping[str, Any]) -> str:
 
 def show(outcome: Outcome, work: Sequence[Submission], out: Path) -> None:
     """Print what a run did."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, soft_wrap=False)
+    console = printer()
     students = len({s.student for s in work})
     if students <= MOST_LINES:
         for stem in dict.fromkeys(s.stem for s in work):
