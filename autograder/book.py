@@ -1,7 +1,7 @@
-"""``python -m autograder.book``: the HTML book, built clean, with warnings as errors and a failing cell as a failing build.
+"""``python -m autograder.book``: the HTML book, built clean; a warning or a failing cell fails the build.
 
-Jupyter Book exits 0 after a failing cell, and after a warning when it rebuilds only part, so every build starts from nothing
-but the execution cache (whose key, in ``chapters/_ext/course.py``, holds the lock file and the course package).
+Jupyter Book exits 0 after a failing cell, and after a warning when it rebuilds only part, so every build starts from
+nothing but the execution cache, whose key (``chapters/_ext/course.py``) holds the lock file and the course package.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # What a rebuilt book depends on; --serve watches it.
 SOURCES = ("*.md", "*.yml", "*.bib", "chapters/**/*", "solutions/*.md", "reference_impl/*.py", "autograder/**/*.py")
-TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL|Extension error|Configuration error|exception)\b|^\w*(Error|Exception)\b")
+TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL|(Extension|Configuration) error|exception)\b|^\w*(Error|Exception)\b")
 NOISE = re.compile(r"treated as errors|IPKernelApp|^\w+(\.\w+)*: *$")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -40,12 +40,14 @@ def build(root: Path = ROOT, out: Path | None = None, clean: bool = True) -> Pat
             shutil.rmtree(target / name, ignore_errors=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(root)]
     command += ["--path-output", str(target.parent), "--warningiserror", "--keep-going"]
-    run = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    run = subprocess.run(command, cwd=root, **pipes)
     log = COLOUR.sub("", run.stdout)
     target.mkdir(parents=True, exist_ok=True)
     (target / "book.log").write_text(log, encoding="utf-8")
     if run.returncode or not (target / "html" / "index.html").exists():
-        raise BookError(f"{trouble(log, root)}\nbook: not built; mend what is named above (all of it: {target / 'book.log'}).")
+        said = target / "book.log"
+        raise BookError(f"{trouble(log, root)}\nbook: not built; mend what is named above (all of it: {said}).")
     publish(target)
     return target / "html"
 
@@ -129,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 0
     except OSError as error:
-        print(f"book: port {options.port} cannot be used ({error.strerror}); name another with --port.", file=sys.stderr)
+        print(f"book: port {options.port} cannot be used ({error.strerror}); choose one with --port.", file=sys.stderr)
         return 1
     return 0
 

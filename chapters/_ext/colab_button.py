@@ -1,7 +1,7 @@
 """A chapter's links to its notebook: the theme's Colab button, and a line under the title.
 
-The theme's own button points at ``chapters/STEM.md`` on the main branch, which Colab cannot open; the notebooks live on a
-branch of their own. The theme adds its buttons at priority 501, so this hook comes after it.
+The theme's own button points at ``chapters/STEM.md`` on the main branch, which Colab cannot open; the notebooks live on
+a branch of their own. The theme adds its buttons at priority 501, so this hook comes after it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def page_context(app: Sphinx, pagename: str, templatename: str, context: dict, d
     if stem:
         found = links(stem, facts, context["pathto"])
         launch = {"type": "link", "label": "colab-button", "url": found["colab"], "text": "Open in Colab"}
-        buttons.insert(0, launch | {"icon": "_static/images/logo_colab.png", "tooltip": "Open this chapter's notebook in Colab"})
+        launch |= {"icon": "_static/images/logo_colab.png", "tooltip": "Open this chapter's notebook in Colab"}
+        buttons.insert(0, launch)
         context["body"] = context["body"].replace("</h1>", "</h1>\n" + line(found, stem), 1)
     context["header_buttons"] = buttons
 
@@ -47,8 +48,8 @@ def line(found: dict[str, str], stem: str) -> str:
     """The line under a chapter's title."""
     colab, download = (html.escape(found[key]) for key in ("colab", "download"))
     return (
-        f'<p class="notebook-links">Do it yourself: <a class="notebook-colab" href="{colab}">open the notebook in Colab</a> '
-        f'or <a class="notebook-download" href="{download}" download="{stem}.ipynb">download it</a>.</p>'
+        f'<p class="notebook-links">Do it yourself: <a class="notebook-colab" href="{colab}">open the notebook in Colab'
+        f'</a> or <a class="notebook-download" href="{download}" download="{stem}.ipynb">download it</a>.</p>'
     )
 
 

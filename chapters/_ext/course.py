@@ -1,7 +1,7 @@
 """How chapters run and what every page says about itself.
 
-Chapters import ``reference_impl`` and ``autograder`` from this checkout; what they show is kept in an execution cache that
-is thrown away whenever that code or the lock file changes, since the cache itself looks at the chapters' cells only.
+Chapters import ``reference_impl`` and ``autograder`` from this checkout; what they show is kept in an execution cache
+that is thrown away whenever that code or the lock file changes, since the cache itself looks at the cells only.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ A code cell cannot nest in a directive, so an exercise has a gate at each end::
     ```{exercise-end}
     ```
 
-The doctree stays flat: an ``exercise_start`` node, what is between, an ``exercise_end`` node. Exercises are numbered in the
-order of the page, and ``{ref}`ex-count_ngrams``` reads "Exercise 1".
+The doctree stays flat: an ``exercise_start`` node, what is between, an ``exercise_end`` node. Exercises are numbered in
+the order of the page, and ``{ref}`ex-count_ngrams``` reads "Exercise 1".
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from __future__ import annotations
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 
@@ -43,9 +44,11 @@ def difficulty(argument: str) -> int:
 
 
 class ExerciseStart(SphinxDirective):
+    """The directive that opens an exercise."""
+
     required_arguments = 1
     final_argument_whitespace = True
-    option_spec = {
+    option_spec = {  # noqa: RUF012
         "label": directives.unchanged_required,
         "difficulty": difficulty,
         "minutes": directives.positive_int,
@@ -57,7 +60,7 @@ class ExerciseStart(SphinxDirective):
         """An ``exercise_start`` node whose id is the label."""
         if "label" not in self.options:
             raise self.error("exercise-start needs a :label:, e.g. ':label: ex-count_ngrams'.")
-        if self.state_machine is not None and self.env.temp_data.get("exercise_open"):
+        if self.env.temp_data.get("exercise_open"):
             raise self.error("exercise-start inside an exercise: close the one before with exercise-end.")
         self.env.temp_data["exercise_open"] = True
         number = self.env.new_serialno("exercise") + 1
@@ -80,6 +83,8 @@ class ExerciseStart(SphinxDirective):
 
 
 class ExerciseEnd(SphinxDirective):
+    """The directive that closes it."""
+
     def run(self) -> list[nodes.Node]:
         """An ``exercise_end`` node."""
         if not self.env.temp_data.pop("exercise_open", False):
@@ -97,16 +102,14 @@ def check_gates(app: Sphinx, doctree: nodes.document) -> None:
             opened = node
         elif opened is not None:
             if opened.parent is not node.parent:
-                raise_warning(opened, "a heading stands inside this exercise; use bold text instead")
+                warn(opened, "a heading stands inside this exercise; use bold text instead")
             opened = None
     if opened is not None:
-        raise_warning(opened, "this exercise has no exercise-end")
+        warn(opened, "this exercise has no exercise-end")
 
 
-def raise_warning(node: nodes.Node, sentence: str) -> None:
+def warn(node: nodes.Node, sentence: str) -> None:
     """One Sphinx warning at the node's place (an error under ``-W``)."""
-    from sphinx.util import logging
-
     logging.getLogger(__name__).warning(f"exercise '{node['title']}': {sentence}.", location=node)
 
 

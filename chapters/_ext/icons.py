@@ -1,7 +1,7 @@
 """The theme's icons as a few lines of CSS, in place of the 1.4 MB script that draws them.
 
-When the pages are written, each icon they use is looked up in the theme's own copy of Font Awesome Free (icons CC BY 4.0) and
-written as a mask; the script itself is emptied.
+When the pages are written, each icon they use is looked up in the theme's own copy of Font Awesome Free (icons CC BY
+4.0) and written as a mask; the script itself is emptied.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SIZES = {"lg", "sm", "xs", "2x"}
 ALWAYS = {"xmark"}  # the theme's script draws it
 RULES = """/* Icons: Font Awesome Free, https://fontawesome.com, CC BY 4.0. */
 :is(.fa-solid, .fa-brands, .fas, .fab) { display: inline-block; width: 1.1em; height: 1em; vertical-align: -0.125em;
-  background: currentColor; mask: var(--icon) center / contain no-repeat; -webkit-mask: var(--icon) center / contain no-repeat; }
+  background: currentColor; mask: var(--icon) center / contain no-repeat; }
 .fa-lg { font-size: 1.25em; vertical-align: -0.075em; }
 """
 
@@ -27,7 +27,8 @@ def shape(name: str, script: str) -> str | None:
     if not found:
         return None
     width, height, path = found[-1]
-    return f"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}'%3E%3Cpath d='{path}'/%3E%3C/svg%3E"
+    opened = f"%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}'%3E"
+    return f"data:image/svg+xml,{opened}%3Cpath d='{path}'/%3E%3C/svg%3E"
 
 
 def write(app: Sphinx, exception: Exception | None) -> None:

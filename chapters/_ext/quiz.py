@@ -1,7 +1,7 @@
-"""Quizzes: ```` ```{quiz} bigrams ```` shows the bank ``chapters/quizzes/bigrams.yml`` as an accessible form.
+"""Quizzes: the directive ``{quiz} bigrams`` shows the bank ``chapters/quizzes/bigrams.yml`` as an accessible form.
 
-Prompts, options and explanations are MyST, parsed here into the page, so that math, code and references work in them. The page
-reads without JavaScript (answers in a ``<details>`` each); ``quiz.js``, added only to pages with a quiz, checks answers.
+Prompts, options and explanations are MyST, parsed here into the page, so that math, code and references work in them.
+The page reads without JavaScript (answers in ``<details>``); ``quiz.js``, only on pages with a quiz, checks them.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def check_question(question: dict, objectives: dict, where: str) -> None:
         if not re.fullmatch(r"[a-z0-9]+", str(option["id"])):
             raise BankError(f"{where}, option '{option['id']}': an option's id is a letter such as a.")
         if "\n\n" in str(option["text"]).strip():
-            raise BankError(f"{where}, option '{option['id']}': one paragraph only; a code block belongs in the prompt.")
+            raise BankError(f"{where}, option '{option['id']}': one paragraph only; put code blocks in the prompt.")
     if len({option["id"] for option in options}) < len(options):
         raise BankError(f"{where}: two options have the same id.")
     right = sum(option["correct"] for option in options)
@@ -127,7 +127,8 @@ def check_guessing(questions: list[dict], where: str) -> None:
     for count, what in ((first, "first"), (longest, "longest")):
         if len(single) > 2 and count > len(single) / 2:
             raise BankError(
-                f"{where}: the correct option is the {what} one in {count} of {len(single)} questions; at most half may be."
+                f"{where}: the correct option is the {what} one in {count} of {len(single)} questions; "
+                "at most half may be."
             )
 
 

@@ -1,4 +1,4 @@
-"""How a quiz looks in HTML: real form controls in a fieldset, explanations in a ``<details>`` until the script takes over."""
+"""A quiz in HTML: real form controls in a fieldset, explanations in a ``<details>`` until the script takes over."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def open_question(self, node: nodes.Element) -> None:
     if node["kind"] == "numeric":
         number = f' data-answer="{node["answer"]}" data-tolerance="{node["tolerance"]}"'
     self.body.append(
-        f'<form class="quiz-question" id="{name}" data-question="{node["question"]}" data-kind="{node["kind"]}"{number} '
-        f'novalidate><fieldset aria-labelledby="{name}-legend {name}-prompt">'
+        f'<form class="quiz-question" id="{name}" data-question="{node["question"]}" data-kind="{node["kind"]}"'
+        f'{number} novalidate><fieldset aria-labelledby="{name}-legend {name}-prompt">'
         f'<legend id="{name}-legend">Question {node["number"]} of {node["total"]}</legend>\n'
     )
 

@@ -1,4 +1,4 @@
-"""Vega from files beside the book, loaded only by pages that hold an interactive figure, and only when it comes into view."""
+"""Vega from files beside the book, loaded by pages that hold an interactive figure, when it comes into view."""
 
 from __future__ import annotations
 
