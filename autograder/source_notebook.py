@@ -21,6 +21,7 @@ from autograder.markdown_writer import Block, Code, Markdown, Quiz
 from autograder.settings import Settings
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+BLANK = {"single": '"",  # one letter', "multiple": '[],  # letters, as in ["a", "c"]', "numeric": "None,  # a number"}
 HIDE = {"hide-input", "hide_input", "hide-cell", "hide_cell"}
 
 
@@ -47,7 +48,7 @@ def build(
         odd = sorted(set(exercises) ^ set(chapter.stubs))[0]
         where = "has cases but no stub" if odd in exercises else "has a stub but no cases"
         raise NotebookError(f"chapters/{chapter.stem}.md and autograder/checks/{chapter.stem}.py: {odd} {where}.")
-    cells = [_cell("setup", "", setup_cell.source(settings))]
+    cells = [_hide(_cell("setup", "", setup_cell.source(settings)))]
     cells += _body(settings, chapter, blocks, solutions, exercises, bank)
     _name(cells, chapter.stem)
     notebook = new_notebook(cells=cells, metadata=_metadata(settings, chapter.stem))
@@ -157,8 +158,7 @@ def _code(cell, metadata: dict, solutions, exercises) -> NotebookNode:
     if tags:
         made.metadata["tags"] = tags
     if HIDE & set(tags):
-        made.metadata["jupyter"] = {"source_hidden": True}
-        made.metadata["cellView"] = "form"
+        _hide(made)
     if cell.kind == "stub":
         made.source = f"{BEGIN}\n{solutions[cell.name].source}\n{END}"
         made.metadata.course["stub"] = cell.source
@@ -171,9 +171,9 @@ def _code(cell, metadata: dict, solutions, exercises) -> NotebookNode:
 def _quiz(block: Quiz, bank: Mapping | None, points: float) -> Iterable[NotebookNode]:
     if bank is None or [q["id"] for q in bank["questions"]] != [question[0] for question in block.questions]:
         raise NotebookError(f"chapters/quizzes/{block.chapter}.yml does not hold the questions that the page shows.")
-    empty = {"single": "", "multiple": [], "numeric": None}
     answers = _cell("quiz-answers", "", f"{BEGIN}\n{_answers(right_answers(bank))}\n{END}")
-    answers.metadata.course["stub"] = _answers({id_: empty[kind] for id_, kind, _ in block.questions})
+    lines = [f'    "{id_}": {BLANK[kind]}\n' for id_, kind, _ in block.questions]
+    answers.metadata.course["stub"] = "answers = {\n" + "".join(lines) + "}"
     answers.metadata["nbgrader"] = _nbgrader("quiz-answers", solution=True)
     yield answers
     check = _cell("quiz-check", "", f'from autograder import check_quiz\n\ncheck_quiz("{block.chapter}", answers)')
@@ -189,6 +189,13 @@ def _answers(answers: dict[str, object]) -> str:
 def _cell(kind: str, name: str, source: str) -> NotebookNode:
     make = new_markdown_cell if kind == "text" else new_code_cell
     return make(source=source, metadata={"course": {"kind": kind, "name": name}})
+
+
+def _hide(cell: NotebookNode) -> NotebookNode:
+    """``cell`` itself, its source folded away in Jupyter and on Colab."""
+    cell.metadata["jupyter"] = {"source_hidden": True}
+    cell.metadata["cellView"] = "form"
+    return cell
 
 
 def _nbgrader(grade_id: str, solution: bool = False, points: float | None = None) -> dict:
