@@ -9,15 +9,18 @@ import __future__
 
 import ast
 import builtins
-import os
 import re
 import resource
 import signal
 import sys
-import time
 import traceback
 import types
 from collections.abc import Callable
+from os import _exit, getpid  # by name: a student's cell may put anything in their place
+from resource import getrlimit, setrlimit
+from signal import setitimer
+from signal import signal as on_signal
+from time import process_time
 from typing import Any
 
 BODY_MAGICS = re.compile(r"\A%%(time|timeit|capture|prun|python3?|py)\b[^\n]*")
@@ -112,34 +115,34 @@ def _run(statement: ast.stmt, filename: str, scope: dict[str, Any], flags: int) 
 
 def _limited(seconds: float, work: Callable[[], Any]) -> Any:
     """The result of ``work``, which may take ``seconds`` of CPU time; a copy of the process that it made ends here."""
-    process, rings = os.getpid(), 0
+    process, rings = getpid(), 0
 
     def ring(number: int, frame: Any) -> None:
         nonlocal rings
         rings += 1
         if rings > RINGS:  # something swallows the exception again and again
-            os._exit(1)
+            _exit(1)
         raise TooLong
 
     if hasattr(signal, "SIGPROF"):
-        signal.signal(signal.SIGPROF, ring)
-        signal.setitimer(signal.ITIMER_PROF, seconds, 0.25)
-    _kernel_limit(int(time.process_time() + seconds) + 3)  # for one long call of C, which no Python handler ends
+        on_signal(signal.SIGPROF, ring)
+        setitimer(signal.ITIMER_PROF, seconds, 0.25)
+    _kernel_limit(int(process_time() + seconds) + 3)  # for one long call of C, which no Python handler ends
     try:
         return work()
     finally:
-        if os.getpid() != process:
-            os._exit(0)
+        if getpid() != process:
+            _exit(0)
         if hasattr(signal, "SIGPROF"):
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            setitimer(signal.ITIMER_PROF, 0)
         _kernel_limit(None)
 
 
 def _kernel_limit(seconds: int | None) -> None:
     """Let the kernel end this process after ``seconds`` of CPU time in all; None takes that back."""
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    hard = getrlimit(resource.RLIMIT_CPU)[1]
     soft = hard if seconds is None or (hard != resource.RLIM_INFINITY and seconds > hard) else seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+    setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def line_of(error: BaseException) -> int | None:

@@ -151,13 +151,15 @@ def keep_only(*numbers: int) -> None:
     os.closerange(low, max(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0]) if not LINUX else 1 << 20)
 
 
-def others(keep: set[int]) -> dict[int, float]:
-    """CPU seconds of every process of this pid namespace but ``keep``, children it has waited for included."""
+def others(keep: set[int]) -> dict[int, tuple[bool, float]]:
+    """Of every process of this pid namespace but ``keep``: whether it can still run, and its CPU seconds, with those
+    of the children it has waited for.
+    """
     found = {}
     tick = os.sysconf("SC_CLK_TCK")
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) not in keep:
             with contextlib.suppress(OSError, ValueError, IndexError):
                 fields = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
-                found[int(entry)] = sum(map(int, fields[11:15])) / tick
+                found[int(entry)] = (fields[0] not in "ZX", sum(map(int, fields[11:15])) / tick)
     return found

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import os
 import signal
-import time
+from os import WNOHANG, _exit, fork, getpid, kill, wait4, waitstatus_to_exitcode
+from signal import setitimer
+from signal import signal as on_signal
+from time import monotonic, process_time, sleep
 from typing import Any
 
 import torch
@@ -36,32 +38,32 @@ def room(channel: Channel, limits: dict[str, Any]) -> None:
     except Broken:
         pass
     finally:
-        os._exit(0)
+        _exit(0)
 
 
 def _exercise(channel: Channel, scope: dict[str, Any], limits: dict[str, Any]) -> None:
     """Fork a process that plays one exercise; when the judge has done with it, say how it ended."""
     (end,) = channel.receive_sockets(1)
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
             confine.keep_only(end.fileno())
             Stage(Channel(end), scope, limits).serve()
         finally:
-            os._exit(0)
+            _exit(0)
     end.close()
     channel.send(["started"])
     channel.receive()  # "end"
-    until = time.monotonic() + 0.2  # a process that crashed closes its socket a moment before it can be waited for
+    until = monotonic() + 0.2  # a process that crashed closes its socket a moment before it can be waited for
     ended = 0
-    while not ended and time.monotonic() < until:
-        ended, status, usage = os.wait4(child, os.WNOHANG)
+    while not ended and monotonic() < until:
+        ended, status, usage = wait4(child, WNOHANG)
         if not ended:
-            time.sleep(0.005)
+            sleep(0.005)
     if not ended:
-        os.kill(child, signal.SIGKILL)
-        _, status, usage = os.wait4(child, 0)
-    code = os.waitstatus_to_exitcode(status)
+        kill(child, signal.SIGKILL)
+        _, status, usage = wait4(child, 0)
+    code = waitstatus_to_exitcode(status)
     channel.send(["ended", -code if code < 0 else 0, usage.ru_utime + usage.ru_stime, usage.ru_maxrss])
 
 
@@ -74,12 +76,12 @@ class Stage:
         self.cpu = limits["cpu"]
         self.handles: dict[str, Any] = {}
         self.result: Any = None  # of the last step, until the judge has asked for its bytes
-        self.process = os.getpid()
+        self.process = getpid()
 
     def serve(self) -> None:
         """Answer the judge until it hangs up."""
         if hasattr(signal, "SIGPROF"):
-            signal.signal(signal.SIGPROF, signal.SIG_DFL)  # the kernel ends a step that takes too long
+            on_signal(signal.SIGPROF, signal.SIG_DFL)  # the kernel ends a step that takes too long
         while True:
             message = self.channel.receive(cap=TRUSTED)
             if message[0] == "reset":
@@ -94,7 +96,7 @@ class Stage:
     def answer(self, step: dict[str, Any], blobs: Any, cpu: float) -> None:
         """Play one step; the header goes out first, and the bytes when the judge asks for them."""
         self.result = None
-        started = time.process_time()
+        started = process_time()
         set_default_dtype(torch.float32)
         self._timer(cpu)
         try:
@@ -108,9 +110,9 @@ class Stage:
         except BaseException as error:
             message = ["fault", *fault(error)]
         finally:
-            if os.getpid() != self.process:
-                os._exit(0)
-        self.channel.send([*message, time.process_time() - started])
+            if getpid() != self.process:
+                _exit(0)
+        self.channel.send([*message, process_time() - started])
         self._timer(0)
 
     def perform(self, step: dict[str, Any], blobs: Any) -> tuple[Any, bool]:
@@ -170,7 +172,7 @@ class Stage:
 
     def _timer(self, seconds: float) -> None:
         if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_PROF, seconds)
+            setitimer(signal.ITIMER_PROF, seconds)
 
 
 class Missing(Exception):

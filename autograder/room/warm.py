@@ -120,9 +120,9 @@ def _keep(room: socket.socket, judge: Channel, limits: dict[str, Any], mapped: t
 def _sweep(child: int) -> list:
     """End whatever runs beside the room's own process; how much was left, and the CPU seconds of the whole room."""
     keep = {1, child}
-    left: dict[int, float] = {}
+    left: list[int] = []
     for _ in range(50):
-        left = confine.others(keep)
+        left = [process for process, (runs, _) in confine.others(keep).items() if runs]
         if not left:
             break
         for process in left:
@@ -130,7 +130,7 @@ def _sweep(child: int) -> list:
                 os.kill(process, signal.SIGKILL)
         _reap(child)
     usage = os.times()
-    spent = sum(confine.others({1}).values()) + usage.children_user + usage.children_system
+    spent = sum(seconds for _, seconds in confine.others({1}).values()) + usage.children_user + usage.children_system
     return ["swept", len(left), spent]
 
 

@@ -73,5 +73,5 @@ def solved() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def rooms() -> Iterator[Rooms]:
     """Rooms with short limits, from one warm parent."""
-    with Rooms(limits=Limits(cpu=1.5, total_cpu=30.0, memory_mb=700, processes=24)) as made:
+    with Rooms(workers=2, limits=Limits(cpu=1.0, total_cpu=30.0, memory_mb=400, processes=24)) as made:
         yield made
