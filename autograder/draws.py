@@ -61,9 +61,11 @@ def texts(rng: Rng, words: list[int], lengths: list[int]) -> list[list[int]]:
 
 
 def counts_table(rng: Rng, *shape: int, empty: int = 0) -> torch.Tensor:
-    """Whole counts, some of them 0; no row sums to 0 but ``empty`` ones of each (row, column) block."""
+    """Whole counts with a 0 in every row; no row sums to 0 but ``empty`` ones of each (row, column) block."""
     table = np.maximum(rng.integers(-8, 30, shape), 0)
-    table[..., rng.integers(shape[-1])] += 1
+    table[..., 0] = 0
+    table[..., 1] += 1
+    table = rng.permuted(table, axis=-1)
     for block in table.reshape(-1, *shape[-2:]) if empty else ():
         block[rng.choice(len(block), empty, replace=False)] = 0
     return torch.from_numpy(table)
@@ -108,6 +110,8 @@ def fractional(rng: Rng, *shape: int) -> torch.Tensor:
 
 
 def weights(rng: Rng, size: int) -> list[float]:
-    """Positive numbers that sum to 1, as a person would write them."""
-    parts = rng.multinomial(20 - 2 * size, np.ones(size) / size) + 2
+    """Positive numbers that sum to 1, no two alike, as a person would write them."""
+    parts = np.zeros(size, dtype=int)
+    while len(set(parts.tolist())) < size:
+        parts = rng.multinomial(20 - 2 * size, np.ones(size) / size) + 2
     return [int(part) / 20 for part in parts]
