@@ -66,8 +66,8 @@ def excerpt(source: str, line: int | None) -> list[Line]:
 
 def exercise_view(verdict: Mapping[str, Any], source: str, record: Record) -> dict[str, Any]:
     """One exercise as the page shows it: what was right, the first thing that was wrong, the rest, a person's say."""
-    cases = [{**case, "words": CASE_WORDS.get(case["status"], case["status"]), "message": plain(case["message"]),
-              "hint": plain(case["hint"])} for case in verdict["cases"]]
+    cases = [{**case, "words": CASE_WORDS.get(case["status"], case["status"]), "case": plain(case["case"]),
+              "message": plain(case["message"]), "hint": plain(case["hint"])} for case in verdict["cases"]]
     right = [case for case in cases if case["status"] == "right"]
     wrong = [case for case in cases if case["status"] not in ("right", "unwritten", "skipped")]
     first = wrong[0] if wrong else None
