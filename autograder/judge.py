@@ -88,9 +88,9 @@ def judge(cells: Sequence[Any], remarks: Iterable[str], exercises: Iterable[Exer
     answers = None
     if cells:
         with rooms.turns.shared():
-            verdicts = {exercise.name: sitting.judge(exercise) for exercise in exercises}
-            if bank:
+            if bank:  # first, while nothing that was drawn has entered the room and could come out among the answers
                 answers = sitting.answers()
+            verdicts = {exercise.name: sitting.judge(exercise) for exercise in exercises}
             sitting.close()
         again = [exercise for exercise in exercises if exercise.name in sitting.waited]
         if again:  # only the clock said so: once more, with the machine to itself
@@ -139,6 +139,10 @@ class _Sitting:
                     verdict = run_exercise(exercise, player, self.seed, self.expected)
             except GraderFault as error:
                 why = str(error)
+                self.close()
+                continue
+            except Exception as error:  # nobody thought of this answer: a person has to look, and the class goes on
+                why = f"The grader itself failed on this exercise ({type(error).__name__})."
                 self.close()
                 continue
             verdict = replace(verdict, memory_mb=round(player.memory_mb, 1))

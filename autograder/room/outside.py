@@ -1,8 +1,6 @@
 """The grader's end of the rooms: one warm parent, and from it a room for each submission.
 
->>> with Rooms() as rooms, rooms.open([("double", "def double(x): return 2 * x")]) as room:  # doctest: +SKIP
-...     room.player("double").play(Step("call", "double", (4,))).fetch()
-8
+``Rooms().open([("double", "def double(x): return 2 * x")])`` is a room, ``room.player("double")`` plays steps in it.
 """
 
 from __future__ import annotations
@@ -36,8 +34,8 @@ class Rooms:
     """Rooms for submissions, all forked from one warm parent; start it where no other thread can end early.
 
     ``isolation`` says in one line each what is not isolated on this machine; with ``require_isolation`` anything but
-    none raises :class:`NotIsolated`. ``workers`` bounds how many rooms are open at once. ``turns`` is a folder of locks
-    that the processes of one class share.
+    none raises :class:`NotIsolated`. ``workers`` bounds how many rooms are open at once: one more waits until another
+    is closed. ``turns`` is a folder of locks that the processes of one class share.
     """
 
     def __init__(self, workers: int = 1, require_isolation: bool = False, limits: Limits | None = None,
@@ -63,7 +61,12 @@ class Rooms:
             self.close()
         if self.warm is None:
             raise GraderFault("No room could be opened for a student's code: " + "; ".join(problems) + ".")
-        if require_isolation and self.isolation:
+        if require_isolation:
+            self.demand_isolation()
+
+    def demand_isolation(self) -> None:
+        """Close the rooms and raise :class:`NotIsolated`, if anything is not isolated."""
+        if self.isolation:
             self.close()
             raise NotIsolated("Full isolation is required, and here " + "; ".join(self.isolation) + ".")
 

@@ -229,9 +229,22 @@ def _check_bools(header: list, blobs: Any) -> None:
 
 
 def _sizes(header: Any) -> list[int]:
-    if type(header) is not list:
+    """How many bytes each blob of a header from a room has; numbers that nobody could multiply are refused first."""
+    if type(header) is not list or not header:
         raise Broken("a header that is no list")
+    _check_shapes(header)
     return wire.sizes(header)
+
+
+def _check_shapes(header: Any) -> None:
+    match header:
+        case ["tensor", str(), list(shape), str()]:
+            if len(shape) > 64 or not all(type(n) is int and 0 <= n < 1 << 48 for n in shape):
+                raise Broken("a shape that no tensor has")
+        case ["list" | "tuple" | "dict", list(items)]:
+            for item in items:
+                for part in item if header[0] == "dict" and type(item) is list else [item]:
+                    _check_shapes(part)
 
 
 def _line(line: Any) -> int | None:

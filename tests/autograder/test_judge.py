@@ -123,6 +123,11 @@ HOSTILE = {
     "nested without end": (body("a = []\na.append(a)\nreturn a"), "wrong"),
     "a number of a million digits": (body("return 1 << 3_400_000"), "raised"),
     "a huge answer": (body("return ['x' * 1000] * 10_000"), "wrong"),
+    "a shape nobody can multiply": (
+        body("import os, json, struct\nm = json.dumps(['done', ['tensor', 'float32', [10 ** 4000] * 900, 'cpu'], 0])\n"
+             "for fd in range(3, 64):\n    try: os.write(fd, struct.pack('>Q', len(m)) + m.encode())\n"
+             "    except OSError: pass\nwhile True: pass"), "crash"),
+    "a number beyond every float": ("def halves(x):\n    return [10 ** 4000] * 2\n", "wrong"),
     "a bool that is neither": (
         body("return torch.full((3, 4), 7, dtype=torch.uint8).view(torch.bool)"), "wrong"),
     "a sparse tensor": (body("return (x / 2).to_sparse()"), "wrong"),
@@ -246,6 +251,12 @@ def test_a_whole_notebook_with_its_quiz(released_notebook, rooms, expected):
     read = SubmissionVerdict.from_json(json.loads(json.dumps(verdict.as_json())))
     assert read.exercises == verdict.exercises
     assert read.points == verdict.points
+
+
+def test_an_integer_beyond_every_float_is_wrong(grade):
+    source = "def tally(words, limit=10):\n    return {'counts': {}, 'most': 10 ** 4000, 'share': 10 ** 4000}\n"
+    assert first(grade(tally=source).exercises[0]) == "wrong"
+    assert first(grade(spread="def spread(n):\n    return [10 ** 4000]\n").exercises[0]) == "wrong"
 
 
 @pytest.mark.parametrize("answers", ["answers = object()", "answers = [[]] * 9", "del answers", "answers = {1: {2: 3}}",
