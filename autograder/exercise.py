@@ -130,7 +130,10 @@ class Exercise:
 
 @dataclass(frozen=True)
 class CaseVerdict:
-    """What became of one case. ``status`` is right, wrong, raised, timeout, memory, crash, unwritten, skipped or grader."""
+    """What became of one case.
+
+    ``status`` is right, wrong, raised, timeout, memory, crash, unwritten, skipped or grader.
+    """
 
     case: str
     status: str
