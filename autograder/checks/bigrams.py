@@ -72,6 +72,11 @@ def ended_by_eos(rng: Rng, n: int, V: int) -> tuple:
             return table, given, 15, bos, eos
 
 
+def sample_orders(rng: Rng) -> list[Step]:
+    three, *rest = ended_by_eos(rng, 3, 5)
+    return ask("sample_sequence", ended_by_eos(rng, 1, 5), (Turned(three), *rest))
+
+
 def sample_stops(rng: Rng) -> list[Step]:
     eos = int(rng.integers(1, 5))  # neither the first nor the last id: those are what drawing from zeros may give
     bos, *words = [i for i in rng.permutation(6).tolist() if i != eos]
@@ -82,9 +87,8 @@ def sample_stops(rng: Rng) -> list[Step]:
     while last[-1:] != words[:1]:
         given = draws.uniforms(rng, endless, 12)
         last = ref.sample_sequence(dead_end, given, 11, bos, eos)
-    few = int(rng.integers(3, 8))
-    return ask("sample_sequence", (endless, given, few, bos, eos), (endless, given[:5], 20, bos, eos),
-               (dead_end, given, 12, bos, eos), (endless, given, 0, bos, eos))
+    return ask("sample_sequence", (endless, given, int(rng.integers(3, 8)), bos, eos),
+               (endless, given[:5], 20, bos, eos), (dead_end, given, 12, bos, eos), (endless, given, 0, bos, eos))
 
 
 def sample_on_steps(rng: Rng) -> list[Step]:
@@ -183,8 +187,7 @@ NORMALIZE = (
         "Sum along the last dim and KEEP that dim. counts.sum(-1) has lost an axis: on a square table it is lined up "
         "with the columns, and entry [i, j] is divided by the sum of row j without any complaint.")),
     Case("rows of zeros", lambda rng: ask("normalize", (draws.counts_table(rng, 5, 5, empty=2),)), points=1, hint=(
-        "0 / 0 is NaN. A row that sums to 0 has to come back as zeros: choose there what to divide by, or what to "
-        "keep.")),
+        "0 / 0 is NaN. A row that sums to 0 has to come back as zeros: choose what to divide by there.")),
     Case("fractional counts", lambda rng: ask("normalize", (draws.fractional(rng, 5, 5),)), points=0.5, hint=(
         "Counts need not be whole numbers: a row may well sum to less than 1 and is still divided by its own sum, in "
         "the dtype it came in.")),
@@ -196,8 +199,7 @@ NORMALIZE = (
 AVERAGE_NLL = (
     Case("texts of unequal lengths", nll_ordinary, points=2, ordinary=True, draws=2, hint=(
         "Add -ln p over ALL predicted tokens, the end of every sequence among them and the first one after the begin "
-        "token, then divide once by how many were predicted. A mean of the sequences' means weighs short ones too "
-        "much.")),
+        "token, then divide once by how many were predicted. A mean of means weighs short texts too much.")),
     Case("zeros that no text meets", nll_zeros, points=0.5, hint=(
         "ln 0 is -inf, and 0 * -inf is NaN: look up only the probabilities of the n-grams that occur, do not multiply "
         "a table of counts with a table of logarithms.")),
@@ -228,8 +230,7 @@ SAMPLE_SEQUENCE = (
     Case("past the last step", sample_past_the_last_step, points=0.5, hint=(
         "Rounded probabilities may add up to a hair less than 1, and u may lie beyond the last step. Then take the "
         "last id whose probability is above 0, which need not be the last id of the table.")),
-    Case("tables of other orders", lambda rng: ask(
-        "sample_sequence", ended_by_eos(rng, 1, 5), ended_by_eos(rng, 3, 5)), points=0.5, hint=(
+    Case("tables of other orders", sample_orders, points=0.5, hint=(
         "The context is the last n - 1 ids with n = table.ndim, and n - 1 begin tokens at first. For n = 1 there is "
         "no context: mind that ids[-0:] is the whole list.")),
 )
@@ -259,14 +260,12 @@ INTERPOLATE = (
         [draws.distributions(rng, 5), ref.normalize(draws.counts_table(rng, 5, 5, empty=2))], draws.weights(rng, 2))),
          points=1, hint=(
         "Look at each row: a table whose row is all zero has nothing to say there, so its weight goes to the tables "
-        "that have, in proportion, and the row sums to 1 again. A single zero in a row that has mass is an opinion: "
-        "keep it.")),
+        "that have, in proportion, and the row sums to 1 again. A single zero in a row that has mass is an opinion.")),
     Case("three orders, listed in any order", mix_orders, points=0.5, hint=(
         "The result has the shape of the table with the most axes, wherever it stands in the list, and only the "
         "proportions of the weights matter: divide by the sum of those that take part.")),
     Case("nothing to go by", mix_nothing, points=0.5, hint=(
-        "Where no table of positive weight has mass, the weights that take part add up to 0: leave zeros there, not "
-        "NaN.")),
+        "Where no table of positive weight has mass, the weights that take part add up to 0: leave zeros, not NaN.")),
 )
 KNESER_NEY = (
     Case("a seen context", kn_seen, points=2, ordinary=True, draws=3, hint=(
