@@ -194,7 +194,7 @@ def prepare(args: argparse.Namespace) -> tuple[list[Submission], dict[str, Assig
         pass  # the folder can be written
     stems = sorted({s.stem for s in work}, key=known.index)
     seeds = {stem: marking.seed_from(args.seed_file or args.out / "seeds" / f"{stem}.seed") for stem in stems}
-    return work, {stem: marking.load(stem) for stem in stems}, seeds
+    return work, {stem: marking.load(stem, marking.COURSE) for stem in stems}, seeds
 
 
 def main(argv: list[str]) -> int:
@@ -205,7 +205,7 @@ def main(argv: list[str]) -> int:
         url = args.db or f"sqlite:///{(args.out / 'gradebook.db').resolve()}"
         workers = args.workers or (1 if len(work) <= FEW else min(os.cpu_count() or 1, -(-len(work) // FEW)))
         with screen.bar(len(work), quiet=args.json) as step:
-            outcome = grade(work, assignments, seeds, args.out, url=url, workers=workers,
+            outcome = grade(work, assignments, seeds, args.out, url=url, workers=workers, course=marking.COURSE,
                             require_isolation=args.require_isolation, step=step)
     except (MarkingError, SettingsError, gradebook.GradebookError) as error:
         print(f"grade: {error}", file=sys.stderr)

@@ -103,9 +103,8 @@ def test_a_manual_grade_reaches_the_page_and_survives_a_changed_submission(grade
         book.db.commit()
     path = course / "submitted/emil/bigrams/bigrams.ipynb"
     shutil.copy(course / "release/bigrams/bigrams.ipynb", path)
-    for student in ("dora", "emil"):
-        done = run(course, "autograde", "bigrams", "--student", student)
-        assert done.returncode == 0, done.stderr[-3000:]
+    done = run(course, "autograde", "bigrams", "--student", "[de]*")
+    assert done.returncode == 0, done.stderr[-3000:]
     with gradebook.connect(url) as book:
         unmoved = gradebook.read(book, "bigrams", "dora").standings["check-normalize"]
         moved = gradebook.read(book, "bigrams", "emil").standings
