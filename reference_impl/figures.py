@@ -90,7 +90,7 @@ def _labelled(text: str, alt: str) -> str:
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
         f'aria-label="{html.escape(_words(alt))}" viewBox="0 0 {width:g} {height:g}" '
-        f'style="width: 100%; max-width: {width * 1.32:.0f}px; height: auto; overflow: visible">{rest}'
+        f'style="--wide: {width * 1.32:.0f}px; width: 100%; max-width: var(--wide); overflow: visible">{rest}'
     )
 
 
