@@ -75,6 +75,7 @@ class Stage:
         self.scope = scope
         self.cpu = limits["cpu"]
         self.handles: dict[str, Any] = {}
+        self.spoilt: list | None = None  # the fault of a put
         self.result: Any = None  # of the last step, until the judge has asked for its bytes
         self.process = getpid()
 
@@ -112,8 +113,12 @@ class Stage:
         finally:
             if getpid() != self.process:
                 _exit(0)
-        self.channel.send([*message, process_time() - started])
         self._timer(0)
+        if step["op"] == "put":  # nobody waits for an answer; what went wrong is told at the next step
+            self.spoilt = self.spoilt or (message if message[0] == "fault" else None)
+        else:
+            self.channel.send([*(self.spoilt or message), process_time() - started])
+            self.spoilt = None
 
     def perform(self, step: dict[str, Any], blobs: Any) -> tuple[Any, bool]:
         """The result of a step, and whether it is an answer."""

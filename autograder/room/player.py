@@ -72,7 +72,7 @@ class RoomPlayer:
         reply = None
         with self._watched(deadline):
             self.channel.send(["step", plain, self.cpu], blobs, deadline)
-            reply = self._listen(step, deadline)
+            reply = self._listen(step, deadline) if step.op != "put" else Reply()
         seconds = time.monotonic() - started
         if reply is None:
             return Reply(fault=self.dead, seconds=seconds)

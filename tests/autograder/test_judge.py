@@ -207,7 +207,7 @@ def test_a_submission_that_sleeps_is_tried_alone_and_then_called_late(rooms, exp
 def test_the_time_of_a_whole_submission_is_bounded(rooms, expected):
     names = list(TOYS)[:3]
     cells = [PRELUDE, *(Cell("stub", name, f"def {name}(*a, **k):\n    while True: pass") for name in names)]
-    limits, rooms.limits = rooms.limits, replace(rooms.limits, total_cpu=1.2)
+    limits, rooms.limits = rooms.limits, replace(rooms.limits, total_cpu=0.8)
     try:
         verdict = judge(cells, [], [FAST[name] for name in names], SEED, rooms, expected, bank={})
     finally:
