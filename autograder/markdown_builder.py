@@ -104,7 +104,7 @@ def without_code(text: str) -> str:
     'a  b'
     """
     text = re.sub(r"^( *[>-]? *)(`{3,})(?!\{).*?^\1\2`*$", "", text, flags=re.DOTALL | re.MULTILINE)
-    return re.sub(r"(?<![`\\}])(`+)(?![`{]).+?(?<!`)\1(?!`)", "", text, flags=re.DOTALL)
+    return re.sub(r"(?<![`\\}])(`{1,2})(?!`).+?(?<!`)\1(?!`)", "", text, flags=re.DOTALL)
 
 
 def convert(settings: course.Settings, stems: Iterable[str]) -> dict[str, list[Block]]:
