@@ -14,7 +14,9 @@ import yaml
 from autograder import book
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAD = "---\nkernelspec: {display_name: Python 3, language: python, name: python3}\n---\n\n# A page\n\nSome words.\n\n"
+JUPYTEXT = "jupytext: {text_representation: {extension: .md, format_name: myst}}"
+KERNEL = "kernelspec: {display_name: Python 3, language: python, name: python3}"
+HEAD = f"---\n{JUPYTEXT}\n{KERNEL}\n---\n\n# A page\n\nSome words.\n\n"
 CELL = "```{{code-cell}} ipython3\n{}\n```\n"
 pytestmark = pytest.mark.xdist_group("small-books")
 
@@ -50,22 +52,22 @@ def test_a_warning_on_stderr_fails_the_build(small):
         small(CELL.format("import warnings; warnings.warn('old')"))
 
 
-@pytest.mark.parametrize(
-    ("page", "sentence"),
-    [
-        ("See {ref}`nowhere`.", "nowhere"),
-        ("See {term}`unheard-of`.", "unheard-of"),
-        ("```{quiz} absent\n```", "absent.yml: there is no such question bank"),
-        ("```{exercise-start} C\n:label: ex-c\n```\nDo.", "exercise 'C': this exercise has no exercise-end"),
-        ("```{exercise-start} Count\n```\n", "exercise-start needs a :label:"),
-        ("```{exercise-end}\n```\n", "exercise-end without an exercise-start"),
-    ],
-)
-def test_a_warning_fails_the_build(small, page, sentence):
+FAULTS = {  # what a page holds -> what its author reads
+    "See {ref}`nowhere`.": "nowhere",
+    "See {term}`unheard-of`.": "unheard-of",
+    "```{quiz} absent\n```": "absent.yml: there is no such question bank",
+    "```{exercise-start} Count\n```": "exercise-start needs a :label:",
+    "```{exercise-end}\n```": "exercise-end without an exercise-start",
+    "```{exercise-start} C\n:label: ex-c\n```\nDo.": "exercise 'C': this exercise has no exercise-end",
+}
+
+
+def test_every_warning_fails_the_build_and_is_named(small):
     with pytest.raises(book.BookError) as caught:
-        small(page)
-    assert sentence in str(caught.value)
-    assert "index.md" in str(caught.value)
+        small("\n\n".join(FAULTS))
+    lines = str(caught.value).splitlines()
+    for sentence in FAULTS.values():
+        assert any(sentence in line and line.startswith("index.md:") for line in lines), sentence
     assert "Traceback" not in str(caught.value)
 
 
