@@ -110,8 +110,9 @@ def run(out: Path, course: Path = marking.COURSE) -> list[str]:
     with screen.bar(len(work)) as step:
         outcome = grade.grade(work, {STEM: assignment}, seeds, out, url=f"sqlite:///{(out / 'gradebook.db').resolve()}",
                               step=step, course=course)
+    stories = {student.id: student.story for student in STUDENTS}
     for student, remark in remarks(out):
-        console.print(f"{student}: {remark}")
+        console.print(f"{student}, who {stories[student]}: {remark}")
     screen.show(outcome, work, out)
     return wrongly_graded(outcome.rows, assignment.exercises)
 

@@ -69,7 +69,7 @@ def exercise_view(verdict: Mapping[str, Any], source: str, record: Record) -> di
     cases = [{**case, "words": CASE_WORDS.get(case["status"], case["status"]), "case": plain(case["case"]),
               "message": plain(case["message"]), "hint": plain(case["hint"])} for case in verdict["cases"]]
     right = [case for case in cases if case["status"] == "right"]
-    wrong = [case for case in cases if case["status"] not in ("right", "unwritten", "skipped")]
+    wrong = [case for case in cases if case["status"] not in ("right", "unwritten", "missing", "skipped")]
     first = wrong[0] if wrong else None
     standing = record.standings.get(grade_id(verdict["exercise"]))
     points = standing.points if standing else verdict["points"]
@@ -119,6 +119,9 @@ def opening(exercises: Sequence[Mapping[str, Any]]) -> str:
     done = [e for e in exercises if e["status"] == "right"]
     if len(done) == len(exercises):
         return "Every exercise is all right. Well done."
+    if all(e["status"] == "missing" for e in exercises):
+        return ("None of the exercises could be found in what you handed in. Download your notebook once more "
+                "(File, Download, .ipynb), open it to see that it is whole, and hand it in again.")
     if all(e["status"] in ("unwritten", "missing") for e in exercises):
         return f"Nothing has been written yet. Start with {exercises[0]['name']}."
     order = {"partial": 0, "wrong": 1, "unwritten": 2, "missing": 3, "grader": 4}
@@ -160,7 +163,8 @@ def page(verdict: Mapping[str, Any], *, student: str, shown: str = "", title: st
     most = sum(e["max_points"] for e in exercises) + (extra.max_points if extra else 0)
     return template().render(
         student=plain(shown or student, 200), stem=verdict["stem"], title=plain(title or verdict["stem"], 200), url=url,
-        exercises=exercises, quiz=quiz, quiz_points=extra and number(extra.points or 0),
+        exercises=exercises, detailed=any(e["status"] != "missing" for e in exercises), quiz=quiz,
+        quiz_points=extra and number(extra.points or 0),
         quiz_most=extra and number(extra.max_points), opening=opening(worth or exercises) if exercises else "",
         total=number(max(0.0, total - record.penalty)), most=number(most), penalty=number(record.penalty),
         share=round(100 * total / most) if most else 0,

@@ -7,7 +7,9 @@ only when the automatic score under it moved.
 from __future__ import annotations
 
 import csv
+import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -71,11 +73,11 @@ def connect(url: str) -> Iterator[Gradebook]:
     from sqlalchemy.exc import SQLAlchemyError
 
     find_programs()
+    logging.getLogger("tornado.application").addHandler(logging.NullHandler())  # nbgrader logs what it raises as well
     try:
         book = Gradebook(url)
     except (SQLAlchemyError, ModuleNotFoundError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise GradebookError(f"The gradebook {shown(url)} cannot be opened: {reason}.") from error
+        raise GradebookError(f"The gradebook {shown(url)} cannot be opened: {reason(error)}.") from error
     with book:
         yield book
 
@@ -97,16 +99,29 @@ def shown(url: str) -> str:
 
 @contextmanager
 def one_commit(book: Gradebook) -> Iterator[None]:
-    """Everything inside becomes one commit, or none: nbgrader's own methods commit after every step."""
+    """Everything inside becomes one commit, or none: nbgrader's own methods commit after every step.
+
+    GradebookError when the database does not take it.
+    """
+    from nbgrader.api import InvalidEntry
+    from sqlalchemy.exc import SQLAlchemyError
+
     book.db.commit = book.db.flush
     try:
         yield
-    except BaseException:
         del book.db.commit
+        book.db.commit()
+    except BaseException as error:
+        vars(book.db).pop("commit", None)
         book.db.rollback()
+        if isinstance(error, (SQLAlchemyError, InvalidEntry)):
+            raise GradebookError(f"The gradebook cannot be written: {reason(error)}.") from error
         raise
-    del book.db.commit
-    book.db.commit()
+
+
+def reason(error: Exception) -> str:
+    """What a database says of an error, in one line."""
+    return re.sub(r"^\(\S+\) ", "", str(getattr(error, "orig", None) or error).splitlines()[0])
 
 
 def ensure_assignment(url: str, stem: str, released: NotebookNode) -> None:
@@ -116,7 +131,9 @@ def ensure_assignment(url: str, stem: str, released: NotebookNode) -> None:
     """
     from copy import deepcopy
 
+    from nbgrader.api import InvalidEntry
     from nbgrader.preprocessors import SaveCells
+    from sqlalchemy.exc import SQLAlchemyError
 
     with connect(url) as book, one_commit(book):
         book.update_or_create_assignment(stem)
@@ -127,6 +144,8 @@ def ensure_assignment(url: str, stem: str, released: NotebookNode) -> None:
         raise GradebookError(
             f"The gradebook {shown(url)} holds submissions of an older '{stem}' with other graded cells; "
             "grade into a new --out or --db.") from error
+    except (SQLAlchemyError, InvalidEntry) as error:
+        raise GradebookError(f"The gradebook {shown(url)} cannot be written: {reason(error)}.") from error
 
 
 def put_score(grade: Grade, points: float | None) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from autograder import owners, uploads
 from autograder.owners import Owner, Roster
-from autograder.received import clean, moment, stem_of
+from autograder.received import UNREADABLE, clean, moment, stem_of
 
 STAMP = "%Y-%m-%d %H:%M:%S.%f UTC"
 
@@ -139,7 +139,7 @@ def place(candidates: Iterable[Candidate], everyone: Iterable[Owner], out: Path,
             part.write_bytes(data)
             part.replace(folder / name)
         report.placed[student, stem] = last.where
-        report.notes.setdefault(student, {})[stem] = remarks
+        report.notes.setdefault(student, {})[stem] = [r for r in remarks if not r.endswith(UNREADABLE)]  # told anew
         report.odd += [(owner.shown, remark) for remark in remarks]
     roster.save()
     path = out / "intake.json"

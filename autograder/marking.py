@@ -7,6 +7,7 @@ student's runs in this process: it is rebuilt here and played in a room.
 from __future__ import annotations
 
 import ast
+import errno
 import hashlib
 import json
 import os
@@ -103,14 +104,17 @@ def seed_from(path: Path) -> bytes:
 
 
 def read_submission(path: Path) -> tuple[bytes, list[str]]:
-    """The bytes of a submitted notebook with valid strings, and remarks. A link is not followed; OSError as usual."""
+    """The bytes of a submitted notebook with valid strings, and remarks. No link is followed; OSError as usual."""
+    if path.parent.is_symlink():
+        raise OSError(errno.ELOOP, "its folder is a link", str(path))
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as file:
         data = file.read(MOST + 1)
     if len(data) > MOST:
         return b"", [f"{path.name} is larger than {MOST >> 20} MB, so it was not read."]
     cleaned, _, remarks = received.clean(data)
-    return cleaned, [f"{path.name} {remark}." for remark in remarks if not remark.startswith("is no notebook")]
+    return cleaned, [f"{path.name} {remark}." for remark in remarks
+                     if f"{remark}." != received.UNREADABLE]  # the rebuild says more
 
 
 def code_by_exercise(cells: Iterable[tuple[str, str]], names: Iterable[str]) -> dict[str, str]:

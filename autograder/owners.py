@@ -24,6 +24,7 @@ EXCHANGE = re.compile(
 COPY = re.compile(r"( ?\(\d+\)|[-_ ]\d{1,3}|[-_ ]+(copy|kopie|copie)\d*)$", re.IGNORECASE)
 COPY_OF = re.compile(r"^(copy of|kopie von|copie de|copia de)\s+", re.IGNORECASE)
 HOLDERS = {"submitted", "submissions", "uploads", "inbound"}
+COLUMNS = ("id", "name", "key")
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,59}")
 LETTERS = str.maketrans({"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "Ae", "œ": "oe", "ı": "i"})
 
@@ -153,10 +154,11 @@ class Roster:
         self.ids: dict[str, str] = {}
         self.shown: dict[str, str] = {}
         if path.exists():
-            with path.open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    made, name, key = (re.sub(r"^'(?=[=+@\-＝＋－＠])", "", row[c]) for c in ("id", "name", "key"))
-                    self.ids[key], self.shown[made] = made, name
+            with path.open(encoding="utf-8", errors="replace", newline="") as file:
+                for row in csv.DictReader(file):  # a person may have edited it: what lacks an id counts for nothing
+                    made, name, key = (re.sub(r"^'(?=[=+@\-＝＋－＠])", "", row.get(c) or "") for c in COLUMNS)
+                    if ID.fullmatch(made):
+                        self.ids[key or name], self.shown[made] = made, name
 
     def id_of(self, owner: Owner) -> str:
         """The owner's id: the one they had, or a new one that no other student has."""
@@ -174,7 +176,7 @@ class Roster:
         part = self.path.with_name("names.csv.part")
         with part.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
-            writer.writerow(("id", "name", "key"))
+            writer.writerow(COLUMNS)
             for key, made in sorted(self.ids.items(), key=lambda pair: pair[1]):
                 writer.writerow([safe(made), safe(self.shown[made]), safe(key)])
         part.replace(self.path)

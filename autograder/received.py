@@ -14,6 +14,7 @@ from typing import Any
 from autograder import owners, uploads
 
 CELL_ID = re.compile(r"([a-z_]+)-(?:setup|prelude|stub|check|yours|demo|text|quiz)\b")  # as releases name cells
+UNREADABLE = "is no notebook that can be read."
 HEAVY = 2 << 20  # a notebook above this is stored without its outputs, which grading does not read
 
 
@@ -70,7 +71,7 @@ def clean(data: bytes) -> tuple[bytes, str, list[str]]:
             size = uploads.mb(len(data))
             remarks.append(f"is large ({size}); its outputs, which grading does not read, were left out")
     except (ValueError, RecursionError, MemoryError, KeyError, TypeError, AttributeError):
-        remarks.append("is no notebook that can be read")
+        remarks.append(UNREADABLE.rstrip("."))
         return text.encode("utf-8", "replace"), "", remarks
     return text.encode("utf-8", "replace"), stem, remarks
 

@@ -102,7 +102,7 @@ def test_headings_tables_and_links_are_in_order():
 
 
 @pytest.mark.parametrize(("status", "says"), [
-    ("unwritten", "The stub is as it was handed out."), ("missing", "No cell that defines normalize was found"),
+    ("unwritten", "The stub is as it was handed out."), ("missing", "hand it in again"),
     ("grader", "That is no fault of yours")])
 def test_the_other_ways_to_have_no_points(status, says):
     page = Page(feedback.page(submission(Verdict("normalize", 0.0, 3.0, status)), student="ada"))

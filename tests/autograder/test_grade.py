@@ -75,26 +75,28 @@ def test_a_class_from_start_to_rerun(place, capsys):
     hand_in(place, "Zoë / x".replace("/", "∕"), solved("normalize"))
     (place / "in/eve/bigrams").mkdir(parents=True)
     (place / "in/eve/bigrams/bigrams.ipynb").symlink_to(place / "in/ada/bigrams/bigrams.ipynb")
+    (place / "in/fay").mkdir()
+    (place / "in/fay/bigrams").symlink_to(place / "in/ada/bigrams")
     (place / "in/nina").mkdir()
     (place / "in/names.csv").write_text("id,name,key\nada,Ada L,ada\n")
     assert run(place) == 0
     zoe = next(name for name in points(place) if name.startswith("Zoe"))
-    assert points(place) == {"ada": 6, "bob": 0, "cut": 0, "eve": 0, "nina": 0, zoe: 3}
+    assert points(place) == {"ada": 6, "bob": 0, "cut": 0, "eve": 0, "fay": 0, "nina": 0, zoe: 3}
     text = (place / "out/feedback/ada/bigrams.html").read_text("utf-8")
     assert "Ada L" in text
     assert "cannot be read" in (place / "out/feedback/eve/bigrams.html").read_text("utf-8")
     assert "No bigrams.ipynb was handed in" in (place / "out/feedback/nina/bigrams.html").read_text("utf-8")
-    assert "6 graded, 0 unchanged" in capsys.readouterr().out
+    assert "7 graded, 0 unchanged" in capsys.readouterr().out
 
     with (place / "out/journal.jsonl").open("ab") as file:
         file.write(b'{"student": "ada", "assignm')  # a crash in the middle of a line
     hand_in(place, "bob", solved("normalize"), "{0}/bigrams.ipynb")
     assert run(place, "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["graded"], told["unchanged"], told["failed"]) == (1, 5, [])
+    assert (told["graded"], told["unchanged"], told["failed"]) == (1, 6, [])
     assert told["moved"] == ["bob bigrams: normalize 0 -> 3"]
     assert points(place)["bob"] == 3
-    assert len(Journal(place / "out/journal.jsonl").last) == 6
+    assert len(Journal(place / "out/journal.jsonl").last) == 7
 
     with gradebook.connect(f"sqlite:///{place / 'out/gradebook.db'}") as book:
         book.find_grade("check-normalize", "bigrams", "bigrams", "bob").manual_score = 2.5

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from sqlalchemy import text
 
 from autograder import gradebook
 
@@ -115,6 +116,13 @@ def test_another_release_under_submissions_is_refused_in_one_sentence(url):
     gradebook.ensure_assignment(url, "toys", released({"add": 3, "mul": 1.5}))  # other points are no other cells
     with pytest.raises(gradebook.GradebookError, match="other graded cells"):
         gradebook.ensure_assignment(url, "toys", released({"add": 2}))
+
+
+def test_a_gradebook_that_takes_nothing_is_one_sentence(url):
+    with gradebook.connect(url) as book:
+        book.db.execute(text("PRAGMA query_only = ON"))
+        with pytest.raises(gradebook.GradebookError, match="cannot be written: attempt to write a readonly database"):
+            gradebook.save(book, "toys", "ada", {})
 
 
 @pytest.mark.parametrize("url", ["nonsense", "sqlite:////no/such/folder/x.db", "postgresql://ada:secret@db/x"])
