@@ -34,7 +34,7 @@ def draw(exercise: Exercise, case: Case, seed: bytes, index: int) -> tuple[Step,
     if case.raises:
         return steps
     used = {arg.handle for step in steps if step.op != "put" for arg in (*step.args, *step.kwargs.values())
-            if isinstance(arg, Ref)}
+            if isinstance(arg, Ref)} | {step.on for step in steps}
     changeable = (step.into for step in steps
                   if step.op == "put" and step.into in used and _changeable(step.args[0]))
     return (*steps, *(Step("get", on=handle) for handle in changeable))

@@ -19,6 +19,9 @@ from autograder.steps import Fault, Player, Reply
 MAX_BYTES = 1 << 28  # of one answer that only a property is asked of
 STOPPING = ("timeout", "crash", "grader")  # after these the other cases are not run
 EXACTLY = Case("exactly", lambda rng: [], "", rtol=0.0, atol=0.0)
+AGAIN = ("was right, but not when called again with the same arguments: it keeps something between calls, or draws at "
+         "random")
+CHANGED = "changed its input"
 EARNED_TOGETHER = "Points are given only when the ordinary cases are right."
 
 
@@ -216,7 +219,7 @@ def _changed(exercise: Exercise, player: Player, steps: Sequence[Step], number: 
     """The sentence for a wrong answer that only came because an input was changed, or a call left something behind."""
     step = steps[number]
     if _looks_again(steps, step):
-        return f"changed its input {argument(exercise, steps, step.on)}"
+        return f"{CHANGED} {argument(exercise, steps, step.on)}"
     if not any(_repeats(earlier, step) for earlier in steps[:number]):
         return None
     given = {arg.handle for arg in (*step.args, *step.kwargs.values()) if isinstance(arg, Ref)}
@@ -224,8 +227,8 @@ def _changed(exercise: Exercise, player: Player, steps: Sequence[Step], number: 
         if later > number and look.on in given and _looks_again(steps, look):
             reply = player.play(look)
             if reply.header and _hold_against(EXACTLY, answers.answers[later], reply, False, ""):
-                return f"changed its input {argument(exercise, steps, look.on)}"
-    return "was right, but wrong when called again with the same arguments: it keeps or draws something"
+                return f"{CHANGED} {argument(exercise, steps, look.on)}"
+    return AGAIN
 
 
 def _repeats(earlier: Step, step: Step) -> bool:

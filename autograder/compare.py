@@ -126,7 +126,7 @@ def check_header(expected: list, got: list, *, show: bool = True, what: str = "t
             return (f"{what} has {len(got[1])} items, expected {len(expected[1])}" if show
                     else f"{what} has {'fewer' if len(got[1]) < len(expected[1]) else 'more'} items than expected")
         pairs = [(a, b, f"[{i}]") for i, (a, b) in enumerate(zip(expected[1], got[1]))]
-        return _first(check_header(a, b, show=show, what=f"{what}{at}") for a, b, at in pairs)
+        return _first(check_header(a, b, show=show, what=_part(what, at)) for a, b, at in pairs)
     if want == "dict":
         return _dicts(expected, got, show, what)
     return None
@@ -142,13 +142,13 @@ def check_value(expected: Any, got: Any, *, rtol: float = 1e-5, atol: float = 1e
     >>> check_value([0.5, math.inf], [0.5, math.inf]) is None
     True
     >>> check_value({"a": 1}, {"a": 2})
-    "the result['a'] is 2, expected 1"
+    "result['a'] is 2, expected 1"
     """
     if isinstance(expected, (list, tuple)):
-        return _first(check_value(a, b, rtol=rtol, atol=atol, show=show, what=f"{what}[{i}]")
+        return _first(check_value(a, b, rtol=rtol, atol=atol, show=show, what=_part(what, f"[{i}]"))
                       for i, (a, b) in enumerate(zip(expected, got)))
     if isinstance(expected, dict):
-        return _first(check_value(value, got[key], rtol=rtol, atol=atol, show=show, what=f"{what}[{key!r}]")
+        return _first(check_value(value, got[key], rtol=rtol, atol=atol, show=show, what=_part(what, f"[{key!r}]"))
                       for key, value in expected.items())
     if torch.is_tensor(expected) and expected.dim() > 0:
         return _tensors(expected, got, rtol, atol, show, what)
@@ -163,6 +163,10 @@ def check_value(expected: Any, got: Any, *, rtol: float = 1e-5, atol: float = 1e
 
 def _first(messages: Any) -> str | None:
     return next((message for message in messages if message), None)
+
+
+def _part(what: str, at: str) -> str:
+    return f"{what.removeprefix('the ')}{at}"
 
 
 def _number(want: str) -> str:
@@ -221,7 +225,7 @@ def _dicts(expected: list, got: list, show: bool, what: str) -> str | None:
         at = f"[{plain[1]!r}]" if len(plain) > 1 else "[None]"
         if key not in have:
             return f"{what} has no key {at[1:-1]}" if show else f"{what} lacks a key"
-        if message := check_header(value, have[key], show=show, what=f"{what}{at if show else '[...]'}"):
+        if message := check_header(value, have[key], show=show, what=_part(what, at if show else "[...]")):
             return message
     return f"{what} has a key too many" if len(got[1]) > len(expected[1]) else None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from autograder.casework import Failure, argument
+from autograder.casework import AGAIN, CHANGED, Failure, argument
 from autograder.exercise import Exercise, Oracle, Prop, Ref, Step, Verdict
 from autograder.quiz import QuizResult, shown
 from autograder.report import Block, Report, Row
@@ -48,6 +48,7 @@ def verdict(exercise: Exercise, result: Verdict, failures: Sequence[Failure], de
 def _failure(exercise: Exercise, failure: Failure) -> Block:
     """The first failure: what differed, for which inputs, what the code printed, and the hint."""
     fault = failure.fault
+    twice = failure.message.startswith((AGAIN, CHANGED))
     pieces: list[tuple[str, str]] = []
     if fault and fault.kind in ("raised", "memory", "unwritten"):
         pieces.append(("text", f"It raised `{fault.exception}`" + (
@@ -57,10 +58,11 @@ def _failure(exercise: Exercise, failure: Failure) -> Block:
     elif fault and fault.kind == "timeout":
         pieces.append(("text", f"It {fault.message}. Is there a loop that never ends?"))
     else:
-        message = failure.message
-        says = message if message.startswith(("the ", "step ")) else f"it {message}"
-        pieces.append(("text", quoted(f"{says[:1].upper()}{says[1:]}.")))
-    pieces.append(("code", script(exercise, failure.steps, failure.step)))
+        message = f"it {failure.message}" if twice else failure.message
+        pieces.append(("text", quoted(f"{message[:1].upper()}{message[1:]}.")))
+    if fault and fault.kind != "timeout":
+        pieces.append(("text", "It was called like this:"))
+    pieces.append(("code", script(exercise, failure.steps, failure.step, twice)))
     if failure.printed.strip():
         lines = failure.printed.rstrip().splitlines()
         more = [f"... ({len(lines) - LINES} more lines)"] if len(lines) > LINES else []
@@ -72,8 +74,9 @@ def _failure(exercise: Exercise, failure: Failure) -> Block:
 
 def _warnings(names: Sequence[str], packages: Sequence[str]) -> Iterable[str]:
     if names:
-        yield (f"It reads {_listed(names)}, which a demonstration cell made. The grader does not run those cells: take "
-               f"{'it' if len(names) == 1 else 'them'} as an argument, or define what you need in a cell of your own.")
+        them = "it" if len(names) == 1 else "them"
+        yield (f"It reads {_listed(names)}, which demonstration cells of the chapter make. The grader does not run "
+               f"those cells: take {them} as an argument, or make sure that a cell of your own defines {them}.")
     if packages:
         yield f"It uses {_listed(packages)}. The grader has torch, numpy and Python's standard library only."
 
@@ -92,8 +95,10 @@ def quoted(text: str) -> str:
     return text.replace("*", "∗").replace("$", "＄").replace("`", "'")
 
 
-def script(exercise: Exercise, steps: Sequence[Step], last: Step) -> str:
-    """What was done up to the step ``last``, as a student would type it.
+def script(exercise: Exercise, steps: Sequence[Step], last: Step, twice: bool = False) -> str:
+    """What was done up to the step ``last``, as a student would type it; what it does not rest on is left out.
+
+    ``twice`` shows a call that was made again.
 
     >>> from autograder.exercise import call
     >>> steps = call("halves", torch.tensor([1.0, 3.0]))
@@ -101,22 +106,31 @@ def script(exercise: Exercise, steps: Sequence[Step], last: Step) -> str:
     x = tensor([1., 3.])
     halves(x)
     """
-    lines: list[str] = []
+    handles = {step.into for step in steps if step.into}
+    known = {handle: argument(exercise, steps, handle).replace("number ", "argument_") for handle in handles}
 
     def name(handle: str) -> str:
-        return argument(exercise, steps, handle).replace("number ", "argument_")
+        if known.get(handle, handle) != handle:
+            return known[handle]
+        prefix = max((h for h in known if known[h] != h and handle.startswith(h)), key=len, default="")
+        return f"{known[prefix]}{handle[len(prefix):]}" if prefix else handle
 
     def value(item: Any) -> str:
-        return name(item.handle) if isinstance(item, Ref) else compact(item)
+        if isinstance(item, Ref):
+            return name(item.handle)
+        if isinstance(item, (list, tuple)) and any(isinstance(part, Ref) for part in item):
+            return f"[{', '.join(map(value, item))}]"
+        return compact(item)
 
-    for step in steps:
+    lines: list[str] = []
+    for step in _needed(steps, last):
         inner = ", ".join([*map(value, step.args), *(f"{key}={value(item)}" for key, item in step.kwargs.items())])
-        kept = f"{step.into} = " if step.into else ""
+        kept = f"{name(step.into)} = " if step.into else ""
         match step.op:
             case "put" if isinstance(step.args[0], Prop):
                 lines.append(step.args[0].source.rstrip())
             case "put":
-                lines.append(f"{name(step.into)} = {inner}")
+                lines.append(kept + inner.replace("\n", "\n" + " " * len(kept)))
             case "call" | "new":
                 lines.append(f"{kept}{step.name}({inner})")
             case "method":
@@ -126,11 +140,34 @@ def script(exercise: Exercise, steps: Sequence[Step], last: Step) -> str:
                 lines.append(f"{step.on}.load_state_dict({inner})")
             case "get" if step.into:
                 lines.append(f"{kept}{step.name}")
-        if step is last:
-            break
     if len(lines) > 1 and lines[-1] == lines[-2]:
-        lines[-1] += "  # once more, with the same objects"
+        lines[-1:] = [f"{lines[-1]}  # once more, with the same objects"] if twice else []
     return "\n".join(lines)
+
+
+def _needed(steps: Sequence[Step], last: Step) -> list[Step]:
+    """The steps that ``last`` rests on, in order, and ``last``."""
+    position = next(i for i, step in enumerate(steps) if step is last)
+    made = {step.into for step in steps if step.op == "new"}
+    needed, kept = _handles(last), []
+    for number, step in reversed(list(enumerate(steps[:position + 1]))):
+        looked_at = last.op == "get" and step.op in ("call", "method") and last.on in _handles(step)
+        same_question = _refs_only(last) and step.op == "call" and (step.name, step.args) == (last.name, last.args)
+        if number == position or step.into in needed or (step.on in made & needed) or looked_at or same_question:
+            kept.append(step)
+            needed = needed | _handles(step)
+    return kept[::-1]
+
+
+def _handles(step: Step) -> set[str]:
+    """The handles that a step reads."""
+    items = [*step.args, *step.kwargs.values()]
+    items += [part for item in items if isinstance(item, (list, tuple)) for part in item]
+    return {item.handle for item in items if isinstance(item, Ref)} | ({step.on} if step.on else set())
+
+
+def _refs_only(step: Step) -> bool:
+    return all(isinstance(item, Ref) for item in (*step.args, *step.kwargs.values()))
 
 
 def compact(value: Any) -> str:
@@ -159,7 +196,7 @@ def compact(value: Any) -> str:
 
 def _tensor(value: torch.Tensor) -> str:
     dtype = str(value.dtype).removeprefix("torch.")
-    if value.numel() > 40:
+    if value.numel() > 64:
         shape = f"a {dtype} tensor of shape {tuple(value.shape)}"
         if value.dtype == torch.bool:
             return shape
@@ -176,13 +213,15 @@ def quiz(result: QuizResult, data: Mapping[str, Any]) -> Report:
     needed = next(n for n in range(result.total + 2) if 4 * n > 3 * result.total)
     summary = f"{result.score} of {result.total} right" + (
         ": the chapter is complete" if result.complete else f"; the chapter is complete with {needed}")
-    rows = tuple(Row(question.status, f"{number}. {question.id}", question.why)
-                 for number, question in enumerate(result.questions, start=1))
-    page = data.get("page_url") or ""
-    titles = data.get("sections") or {}
-    links = tuple((quoted(titles.get(section) or section.replace("-", " ")), f"{page}#{section}" if page else "")
-                  for section in result.read_again)
-    return Report("Quiz", summary, ("Result", "Question"), rows, notes=tuple(map(quoted, result.remarks)), links=links,
+    rows = tuple(Row({"wrong": "mistaken"}.get(question.status, question.status), f"{number}. {question.id}",
+                     question.why) for number, question in enumerate(result.questions, start=1))
+    page, titles = data.get("page_url") or "", data.get("sections") or {}
+    links = []
+    for section in result.read_again:
+        title = titles.get(section) or section.removeprefix(f"{result.stem}-").replace("-", " ")
+        links.append((quoted(title), f"{page}#{section}" if page else ""))
+    return Report("Quiz", summary, ("Result", "Question"), rows, notes=tuple(map(quoted, result.remarks)),
+                  links=tuple(links),
                   links_title="Worth reading again:" if links else "")
 
 

@@ -12,7 +12,7 @@ _WORDS = {
     "cdots": "⋯", "pm": "±", "propto": "∝", "sqrt": "√", "log": "log", "ln": "ln", "exp": "exp", "max": "max",
     "min": "min", "lbrace": "{", "rbrace": "}", "quad": " ", "qquad": " ", "colon": ":", "partial": "∂", "ell": "ℓ",
 }
-_WRAPPERS = r"\\(?:text|mathrm|mathit|mathbf|mathtt|texttt|operatorname|mathcal|mathbb|hat|bar|tilde)\*?\{([^{}]*)\}"
+_WRAPPERS = r"\\(?:text|mathrm|mathit|mathbf|mathtt|texttt|operatorname|mathcal|mathbb|bar|tilde)\*?\{([^{}]*)\}"
 
 
 def plain_math(tex: str) -> str:
@@ -22,8 +22,11 @@ def plain_math(tex: str) -> str:
     'c(h, w)/(Σ_v c(h, v)) ≤ 1'
     >>> plain_math(r"p(\text{warehouse} \mid \text{left}) = 3/6")
     'p(warehouse | left) = 3/6'
+    >>> plain_math(r"\mathrm{KL}(\hat p \,\|\, p)")
+    'KL(p̂ ‖ p)'
     """
-    text = tex.strip()
+    text = tex.strip().replace(r"\|", "‖")
+    text = re.sub(r"\\hat\s*(?:\{(\w)\}|(\w))", lambda m: f"{m[1] or m[2]}\u0302", text)
     for _ in range(6):  # from the inside out
         before = text
         text = re.sub(_WRAPPERS, r"\1", text)

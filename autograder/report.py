@@ -18,6 +18,7 @@ from autograder.plain_math import plain_math
 WORDS = {
     "right": ("✓", "right", "good"),
     "wrong": ("✗", "not yet", "bad"),
+    "mistaken": ("✗", "not right", "bad"),
     "raised": ("✗", "raised", "bad"),
     "timeout": ("✗", "too slow", "bad"),
     "memory": ("✗", "memory", "bad"),

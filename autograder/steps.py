@@ -301,7 +301,7 @@ def fault_of(error: BaseException) -> Fault:
     trace = tuple(f"line {frame.lineno}: {frame.line}" if frame.line else f"line {frame.lineno}"
                   for frame in frames[-3:])
     try:
-        message = str(error)[:400]
+        message = "" if isinstance(error, SystemExit) else str(error)[:400]
     except Exception:
         message = ""
     kind = "raised"
