@@ -1,4 +1,4 @@
-"""What screen readers trip over in the stock pages, mended: axe finds nothing on any page of the book, and a test holds it.
+"""What screen readers trip over in the stock pages, mended: axe finds nothing on any page, and a test holds it.
 
 - A Markdown table must have a header row; one that is left empty is dropped.
 - A list of citations holds entries whose role is not one of a list's.

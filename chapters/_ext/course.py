@@ -6,9 +6,11 @@ that is thrown away whenever that code or the lock file changes, since the cache
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import html
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -17,6 +19,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # the extensions after this one import autograder.settings
@@ -56,6 +59,35 @@ def describe(app: Sphinx, pagename: str, templatename: str, context: dict, doctr
     context["metatags"] = f'{context.get("metatags", "")}<meta name="description" content="{html.escape(words)}" />\n'
 
 
+def withhold(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Until ``course_solutions_from`` (YYYY-MM-DD), a solution page keeps its headings and says when the rest comes."""
+    date = str(app.config.course_solutions_from or "")
+    if not date or not docname.startswith("solutions/"):
+        return
+    try:
+        opens = datetime.date.fromisoformat(date)
+    except ValueError:
+        raise ConfigError(f"_config.yml: course_solutions_from must be a date like 2027-01-31, not '{date}'.") from None
+    if datetime.date.today() < opens:
+        source[0] = headings(source[0]).replace("\n\n", f"\n\nThe worked solutions appear here on {opens}.\n\n", 1)
+
+
+def headings(text: str) -> str:
+    """The headings of a MyST page and the targets before them, so that links to them hold.
+
+    >>> headings("(a)=\\n# A\\nwords\\n```python\\n# no heading\\n```\\n## B")
+    '(a)=\\n# A\\n\\n## B\\n\\n'
+    """
+    kept, fence = [], ""
+    for line in text.splitlines():
+        mark = re.match(r"`{3,}|:{3,}|~{3,}", line)
+        if mark and (not fence or line.startswith(fence)):
+            fence = "" if fence else mark[0]
+        elif not fence and re.match(r"#+ |\([\w-]+\)=$", line):
+            kept.append(line + ("\n" if line.startswith("#") else ""))
+    return "\n".join([*kept, ""])
+
+
 def setup(app: Sphinx) -> dict:
     """Declare the course's settings and hook in."""
     app.add_config_value("course_notebooks_branch", "notebooks", "html")
@@ -63,5 +95,6 @@ def setup(app: Sphinx) -> dict:
     app.add_config_value("course_solutions_from", "", "env")
     app.add_config_value("comments_config", {}, "html")  # Jupyter Book sets it for an extension that we leave out
     app.connect("config-inited", prepare, priority=100)
+    app.connect("source-read", withhold)
     app.connect("html-page-context", describe)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

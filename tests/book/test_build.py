@@ -6,10 +6,12 @@ import os
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import course
 import pytest
 import yaml
+from sphinx.errors import ConfigError
 
 from autograder import book
 
@@ -86,6 +88,24 @@ def test_a_sound_page_builds_with_its_figure_and_charts(small):
     assert (html / "_static/scripts/fontawesome.js").stat().st_size < 100
     for path in ("es5/tex-mml-chtml.js", "es5/output/chtml/fonts/woff-v2/MathJax_Main-Regular.woff"):
         assert (html / "_static/mathjax" / path).is_file()
+
+
+@pytest.mark.parametrize(("date", "shown"), [("", True), ("2000-01-01", True), ("2999-12-31", False)])
+def test_solutions_can_wait_for_a_date(date, shown):
+    page = ["# Solutions\n\nHow to.\n\n(one)=\n## One\n\n```python\n# the answer\n```\n"]
+    app = SimpleNamespace(config=SimpleNamespace(course_solutions_from=date))
+    course.withhold(app, "chapters/x", chapter := list(page))
+    assert chapter == page
+    course.withhold(app, "solutions/x", page)
+    assert ("the answer" in page[0]) == shown
+    assert ("appear here on 2999-12-31" in page[0]) != shown
+    assert "(one)=\n## One" in page[0]
+
+
+def test_a_date_that_is_none_is_named():
+    app = SimpleNamespace(config=SimpleNamespace(course_solutions_from="soon"))
+    with pytest.raises(ConfigError, match="course_solutions_from must be a date"):
+        course.withhold(app, "solutions/x", ["# S\n"])
 
 
 def test_cache_key_moves_with_the_lock_and_the_course(tmp_path):
