@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import http.server
+import os
 import re
 import shutil
 import subprocess
@@ -41,7 +42,8 @@ def build(root: Path = ROOT, out: Path | None = None, clean: bool = True) -> Pat
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(root)]
     command += ["--path-output", str(target.parent), "--warningiserror", "--keep-going"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    run = subprocess.run(command, cwd=root, **pipes)
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # extensions import autograder
+    run = subprocess.run(command, cwd=root, env=os.environ | {"PYTHONPATH": path}, **pipes)
     log = COLOUR.sub("", run.stdout)
     target.mkdir(parents=True, exist_ok=True)
     (target / "book.log").write_text(log, encoding="utf-8")
@@ -84,10 +86,16 @@ def newest(root: Path = ROOT) -> float:
     return max((path.stat().st_mtime for path in files), default=0.0)
 
 
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A file server that does not print every request."""
+
+    def log_message(self, *unused: object) -> None:
+        """Nothing."""
+
+
 def serve(root: Path, port: int) -> None:
     """Show the book at a local port and rebuild it when a source changes, until interrupted."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(root / "_build" / "html"))
-    handler.log_message = lambda *args: None
+    handler = functools.partial(Quiet, directory=str(root / "_build" / "html"))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"book: http://127.0.0.1:{server.server_port}/ (Ctrl-C ends)", flush=True)

@@ -87,11 +87,9 @@ def browser() -> Iterator:
 @pytest.fixture(scope="session")
 def served(html: Path) -> Iterator[str]:
     """The book's address on a local web server."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(html))
-    handler.log_message = lambda *unused: None
+    handler = functools.partial(bookbuilder.Quiet, directory=str(html))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        handler = threading.Thread(target=server.serve_forever, daemon=True)
-        handler.start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
 

@@ -24,9 +24,8 @@ pytestmark = pytest.mark.xdist_group("small-books")
 
 
 @pytest.fixture
-def small(tmp_path, monkeypatch):
+def small(tmp_path):
     """Builds a book of one page with the real settings and extensions."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     shutil.copytree(ROOT / "chapters/_ext", tmp_path / "chapters/_ext", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "chapters/_static", tmp_path / "chapters/_static")
     shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
