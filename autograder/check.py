@@ -121,12 +121,10 @@ def _name(target: Any, namespace: MutableMapping[str, Any]) -> str:
     """The exercise that ``target`` answers: by its own name, or by the one it goes by (``normalize = attempt_3``)."""
     own = getattr(target, "__name__", "")
     own = own if isinstance(own, str) else ""
-    if namespace.get(own) is not target:
-        for stem in checks.stems():
-            for name in checks.load(stem):
-                if namespace.get(name) is target:
-                    return name
-    return own
+    known = [name for stem in checks.stems() for name in checks.load(stem)]
+    if own in known and namespace.get(own, target) is target:
+        return own
+    return next((name for name in known if namespace.get(name) is target), own)
 
 
 def _callers_names() -> MutableMapping[str, Any]:

@@ -11,7 +11,10 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from autograder import check, checks, explain
+from autograder import checks, explain
+from autograder.check import checked
+from autograder.exercise import Exercise, Verdict
+from autograder.report import Report
 from autograder.steps import OutOfTime, fault_of, time_limit
 
 STATEMENT_SECONDS = 5.0
@@ -99,13 +102,11 @@ def main(path: str) -> None:
             say(verdict=asdict(verdict), text=str(report))
 
 
-def check_one(exercise: Any, namespace: dict[str, Any]) -> tuple[Any, Any]:
+def check_one(exercise: Exercise, namespace: dict[str, Any]) -> tuple[Verdict, Report]:
     """Verdict and report on one exercise; a name that is not defined is missing."""
     if callable(namespace.get(exercise.name)):
-        return check.checked(exercise.name, namespace)
-    from autograder.exercise import Verdict
-
-    return (Verdict(exercise.name, 0.0, exercise.points, "missing"), explain.not_defined(exercise.name))
+        return checked(exercise.name, namespace)
+    return Verdict(exercise.name, 0.0, exercise.points, "missing"), explain.not_defined(exercise.name)
 
 
 if __name__ == "__main__":
