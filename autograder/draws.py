@@ -55,9 +55,9 @@ def vocabulary(rng: Rng, V: int) -> tuple[int, int, list[int]]:
 
 
 def texts(rng: Rng, words: list[int], lengths: list[int]) -> list[list[int]]:
-    """Sequences of the given lengths in any order, and the longest once more, so that n-grams of all orders repeat."""
+    """Sequences of the given lengths in any order, and the longest twice over in one: n-grams repeat within a text."""
     drawn = [rng.choice(words, size).tolist() for size in rng.permutation(lengths).tolist()]
-    return [*drawn, list(max(drawn, key=len))]
+    return [*drawn, 2 * max(drawn, key=len)]
 
 
 def counts_table(rng: Rng, *shape: int, empty: int = 0) -> torch.Tensor:

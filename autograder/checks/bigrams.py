@@ -56,19 +56,19 @@ def nll_orders(rng: Rng) -> list[Step]:
 
 def nll_long(rng: Rng) -> list[Step]:
     bos, eos, words = draws.vocabulary(rng, 8)
-    return ask("average_nll", (draws.language(rng, 2, 8, bos, eos, 0.01), draws.texts(rng, words, [400]), bos, eos))
+    return ask("average_nll", (draws.language(rng, 2, 8, bos, eos, 0.01), draws.texts(rng, words, [300]), bos, eos))
 
 
 # sample_sequence
 
 
 def ended_by_eos(rng: Rng, n: int, V: int) -> tuple:
-    """Arguments whose right answer has at least four ids and stops at the end token with uniforms left over."""
+    """Arguments whose right answer has at least six ids and stops at the end token with uniforms left over."""
     bos, eos, _ = draws.vocabulary(rng, V)
     table = draws.language(rng, n, V, bos, eos, 0.15)
     while True:
         given = draws.uniforms(rng, table, 16)
-        if 4 <= len(ref.sample_sequence(table, given, 99, bos, eos)) <= 13:
+        if 6 <= len(ref.sample_sequence(table, given, 99, bos, eos)) <= 13:
             return table, given, 15, bos, eos
 
 
@@ -216,7 +216,7 @@ AVERAGE_NLL = (
          points=0.5, raises=True, hint="The mean over no token does not exist: raise ValueError for no sequence."),
 )
 SAMPLE_SEQUENCE = (
-    Case("until the end token", lambda rng: ask("sample_sequence", ended_by_eos(rng, 2, 6)),
+    Case("until the end token", lambda rng: ask("sample_sequence", ended_by_eos(rng, 2, 7)),
          points=2, ordinary=True, draws=3, hint=(
         "Start in the row of the begin token. For each draw take the next uniform, find the first id whose running "
         "sum exceeds it, and go to that id's row. Stop when it is the end token; neither special token is in the "
