@@ -36,8 +36,8 @@ def html() -> Path:
 class Tab:
     """One page in the browser, and what it asked for and complained about."""
 
-    def __init__(self, browser, base: str, **options):
-        self.base = base
+    def __init__(self, browser, base: str, formulas: bool = True, **options):
+        self.base, self.formulas = base, formulas
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
         self.page = self.context.new_page()
         self.outside: list[str] = []
@@ -48,6 +48,8 @@ class Tab:
         self.page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
 
     def _route(self, route) -> None:
+        if not self.formulas and "/mathjax/" in route.request.url:  # they take most of a page's time
+            return route.abort()
         if route.request.url.startswith((self.base, "data:", "blob:")):
             return route.continue_()
         self.outside.append(route.request.url)
@@ -56,7 +58,7 @@ class Tab:
     def open(self, name: str):
         """Go to a page of the book by its name without ``.html``; wait for formulas and charts."""
         self.page.goto(f"{self.base}{name}.html")
-        if self.page.locator(".math").count():
+        if self.formulas and self.page.locator(".math").count():
             self.page.wait_for_function("window.MathJax?.startup?.promise !== undefined")
             self.page.evaluate("MathJax.startup.promise.then(() => true)")
         return self.page
@@ -96,7 +98,7 @@ def served(html: Path) -> Iterator[str]:
 
 @pytest.fixture
 def tab(html: Path, browser) -> Iterator:
-    """Opens tabs on the book: ``tab(http="http://...", color_scheme="dark", ...)``; by default from disk."""
+    """Opens tabs on the book: ``tab(served, formulas=False, color_scheme="dark", ...)``; by default from disk."""
     tabs: list[Tab] = []
 
     def opened(base: str | None = None, **options) -> Tab:

@@ -58,7 +58,7 @@ def verdict(page, question):
 
 def test_single_choice_by_keyboard(tab):
     question = BY_KIND["single"]
-    page = tab().open(CHAPTER)
+    page = tab(formulas=False).open(CHAPTER)
     choose(page, question, wrong(question))
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Check"
@@ -76,7 +76,7 @@ def test_single_choice_by_keyboard(tab):
 
 def test_several_right_options_need_all(tab):
     question = BY_KIND["multiple"]
-    page = tab().open(CHAPTER)
+    page = tab(formulas=False).open(CHAPTER)
     choose(page, question, right(question)[:1])
     page.keyboard.press("Enter")
     assert "something is missing" in verdict(page, question) or len(right(question)) == 1
@@ -89,7 +89,7 @@ def test_several_right_options_need_all(tab):
 
 def test_numbers_as_people_write_them(tab):
     question = BY_KIND["numeric"]
-    page = tab().open(CHAPTER)
+    page = tab(formulas=False).open(CHAPTER)
     field = form(page, question).locator("input")
 
     def say(text):
@@ -106,7 +106,7 @@ def test_numbers_as_people_write_them(tab):
 
 
 def test_score_is_kept_and_reset(tab):
-    one = tab()
+    one = tab(formulas=False)
     page = one.open(CHAPTER)
     score = page.locator('.quiz-score [role="status"]')
     first = BY_KIND["single"]
@@ -129,7 +129,7 @@ def test_score_is_kept_and_reset(tab):
 
 
 def test_complete_means_above_the_mark(tab):
-    page = tab().open(CHAPTER)
+    page = tab(formulas=False).open(CHAPTER)
     total = len(BANK["questions"])
     needed = next(n for n in range(total + 1) if n > BANK["pass_above"] * total)
     for count, question in enumerate(BANK["questions"][:needed], 1):
@@ -139,7 +139,7 @@ def test_complete_means_above_the_mark(tab):
 
 
 def test_works_where_nothing_can_be_stored(tab):
-    one = tab()
+    one = tab(formulas=False)
     one.page.add_init_script("Storage.prototype.setItem = () => { throw new Error('full') }")
     page = one.open(CHAPTER)
     answer(page, BANK["questions"][0])
@@ -164,7 +164,7 @@ def test_reads_without_scripts(tab):
 
 
 def test_every_question_is_a_named_group(tab):
-    page = tab().open(CHAPTER)
+    page = tab(formulas=False).open(CHAPTER)
     groups = page.get_by_role("group", name="Question ")
     assert groups.count() == len(BANK["questions"])
     for question in BANK["questions"]:
@@ -173,7 +173,7 @@ def test_every_question_is_a_named_group(tab):
 
 
 def test_a_row_can_be_picked_and_drawn_from(tab):
-    one = tab()
+    one = tab(formulas=False)
     page = one.open(CHAPTER)
     one.wake()
     chart = page.locator(".course-chart").first

@@ -18,11 +18,13 @@ pytestmark = pytest.mark.xdist_group("book")
 
 
 @pytest.mark.parametrize("name", [*PAGES, "search", "genindex"])
-def test_needs_nothing_from_outside(name, tab, served):
+def test_needs_nothing_from_outside_and_typesets_its_formulas(name, tab, served):
     for base in (None, served):
         page = tab(base)
-        page.open(name)
+        here = page.open(name)
         page.wake()
+        assert here.locator("mjx-container").count() >= here.locator(".math").count()
+        assert here.locator("mjx-merror").count() == 0
         assert page.outside == [], "asked for something that is not in the book"
         assert page.complaints == []
 
@@ -39,14 +41,6 @@ def test_accessible_to_axe(name, scheme, tab):
     only = {"runOnly": ["cat.color"]} if scheme == "dark" else None  # by night only the colours are others
     found = Axe().run(page.page, options=only)
     assert found.violations_count == 0, found.generate_report()
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_formulas_are_typeset_from_disk(name, tab):
-    page = tab().open(name)
-    formulas = page.locator(".math").count()
-    assert page.locator("mjx-container").count() >= formulas
-    assert page.locator("mjx-merror").count() == 0
 
 
 def test_a_chapter_has_formulas(tab):
