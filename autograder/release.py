@@ -6,10 +6,8 @@ and puts the chapter's stub back, byte for byte. This module and ``nbgrader_conf
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor
 from nbgrader.utils import capture_log
 from traitlets.config import Config
 
+from autograder.gradebook import find_programs
 from autograder.source_notebook import NotebookError, digest, restore
 
 
@@ -43,19 +42,12 @@ def configure(config: Config) -> None:
     config.GenerateAssignment.preprocessors = steps
 
 
-def programs_on_path() -> None:
-    """Let nbgrader find the programs of this Python: it calls ``alembic`` by name when it makes a gradebook."""
-    programs = str(Path(sys.executable).parent)
-    if programs not in os.environ.get("PATH", "").split(os.pathsep):
-        os.environ["PATH"] = os.pathsep.join([programs, *filter(None, [os.environ.get("PATH")])])
-
-
 def release(course: Path, stems: Iterable[str]) -> list[Path]:
     """The students' notebooks, ``COURSE/release/STEM/STEM.ipynb``, made from ``COURSE/source/STEM/STEM.ipynb``.
 
     Raises :class:`ReleaseError` when nbgrader fails, or when what it made is not what the release hash stands for.
     """
-    programs_on_path()
+    find_programs()
     config = Config()
     config.CourseDirectory.root = str(course)
     configure(config)

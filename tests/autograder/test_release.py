@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from nbgrader.preprocessors import ClearSolutions
 from traitlets.config import Config
 
-from autograder import release, source_notebook
+from autograder import gradebook, release, source_notebook
 from autograder.release import ReleaseError, RestoreStubs
 
 STUB = 'def f(x):\n    """Two  spaces, a tab\t, and é stay."""\n\n    raise NotImplementedError'
@@ -67,8 +67,8 @@ def test_a_stub_comes_back_byte_for_byte(first):
 
 def test_nbgraders_programs_are_found_where_the_virtual_environment_is_not_on_the_path(monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin")
-    release.programs_on_path()
-    release.programs_on_path()
+    gradebook.find_programs()
+    gradebook.find_programs()
     assert os.environ["PATH"].split(os.pathsep) == [str(Path(sys.executable).parent), "/usr/bin"]
 
 
