@@ -52,6 +52,7 @@ STYLE = """<style>
  border:0;border-radius:4px;font-size:.88em;line-height:1.4;white-space:pre-wrap;overflow-wrap:anywhere}
 .ntp-report code{background:rgba(128,128,128,.14);color:inherit;border:0;border-radius:3px;padding:.05em .3em;
  font-size:.92em}
+.ntp-report pre,.ntp-report code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .ntp-report .ntp-head{font-weight:600}
 .ntp-report .ntp-note{margin:.5rem 0 0;opacity:.85;font-size:.92em}
 .ntp-report a{color:inherit;text-decoration:underline}

@@ -88,9 +88,9 @@ class LocalPlayer:
     """Plays steps with the functions of ``namespace``, in this process.
 
     Every drawn input is copied and moved to ``device``, so that no two players ever share one. ``limit`` bounds one
-    step in seconds, where the platform can do that (the main thread of a POSIX system). ``double`` computes in float64:
-    it is how the reference finds the values that others are held against. ``quiet`` keeps what the code prints in
-    ``printed`` and off the screen.
+    step in seconds (:func:`time_limit`), where the platform can do that: the main thread of a POSIX system. ``double``
+    computes in float64: it is how the reference finds the values that others are held against. ``quiet`` keeps what the
+    code prints in ``printed`` and off the screen.
 
     >>> player = LocalPlayer({"double": lambda x: 2 * x})
     >>> player.play(Step("call", "double", (4,))).fetch()
@@ -262,20 +262,22 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 def time_limit(seconds: float | None) -> Iterator[None]:
     """Raises :class:`OutOfTime` in the block after ``seconds``; does nothing where signals cannot do that.
 
-    Whatever alarm was set before is set again afterwards.
+    They are seconds of the processor, so that a busy machine costs nobody anything; code that only waits has six times
+    as many by the clock. Whatever alarm was set before is set again afterwards.
     """
     if seconds is None or not hasattr(signal, "setitimer") or (
             threading.current_thread() is not threading.main_thread()):
         yield
         return
     inside = True
+    worked, started = time.thread_time(), time.monotonic()
 
     def ring(number: int, frame: Any) -> None:
-        if inside:
+        if inside and (time.thread_time() - worked >= seconds or time.monotonic() - started >= 6 * seconds):
             raise OutOfTime
 
     before = signal.signal(signal.SIGALRM, ring)
-    old = signal.setitimer(signal.ITIMER_REAL, seconds, 0.5)  # again and again: a bare `except:` may swallow one
+    old = signal.setitimer(signal.ITIMER_REAL, seconds, min(0.5, seconds))  # again: a bare `except:` may swallow one
     try:
         try:
             yield

@@ -153,3 +153,10 @@ def test_default_dtype_comes_back_after_an_error():
 
 def test_a_fault_without_a_frame_has_no_line():
     assert fault_of(ValueError("x")).line is None
+
+
+def test_a_machine_that_is_busy_elsewhere_costs_nobody_anything():
+    assert LocalPlayer({"f": lambda: time.sleep(0.6) or 1}, limit=0.2).play(Step("call", "f")).fetch() == 1
+    started = time.monotonic()
+    assert LocalPlayer({"f": lambda: time.sleep(60)}, limit=0.1).play(Step("call", "f")).fault.kind == "timeout"
+    assert time.monotonic() - started < 20
