@@ -38,7 +38,8 @@ def test_accessible_to_axe(name, scheme, tab):
     page.open(name)
     page.wake()
     page.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    only = {"runOnly": ["color-contrast", "link-in-text-block"]} if scheme == "dark" else None  # by night only the colours are others
+    # By night only the colours are others.
+    only = {"runOnly": ["color-contrast", "link-in-text-block"]} if scheme == "dark" else None
     found = Axe().run(page.page, options=only)
     assert found.violations_count == 0, found.generate_report()
 
