@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 import sys
+import types
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
@@ -131,3 +132,12 @@ def _callers_names() -> MutableMapping[str, Any]:
     """The names a notebook's cells have made, or those of whoever called ``check``."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell.user_ns if shell is not None else sys._getframe(2).f_globals
+
+
+class _Called(types.ModuleType):
+    """This module, for whoever imported it first and then says ``from autograder import check``: it can be called."""
+
+    __call__ = staticmethod(check)
+
+
+sys.modules[__name__].__class__ = _Called

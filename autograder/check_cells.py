@@ -12,10 +12,11 @@ from dataclasses import asdict
 from typing import Any
 
 from autograder import checks, explain
+from autograder.bounds import OutOfTime, time_limit
 from autograder.check import checked
 from autograder.exercise import Exercise, Verdict
 from autograder.report import Report
-from autograder.steps import OutOfTime, fault_of, time_limit
+from autograder.steps import fault_of
 
 STATEMENT_SECONDS = 5.0
 

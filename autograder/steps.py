@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import signal
 import sysconfig
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from autograder.bounds import OutOfTime, default_dtype, time_limit
 from autograder.exercise import Oracle, Prop, Ref, Step
 from autograder.room import wire
 
@@ -80,17 +79,13 @@ class Player(Protocol):
         """Forget every handle: the next step belongs to another draw."""
 
 
-class OutOfTime(BaseException):
-    """Raised in the middle of a step that takes too long; no ``except Exception`` swallows it."""
-
-
 class LocalPlayer:
     """Plays steps with the functions of ``namespace``, in this process.
 
     Every drawn input is copied and moved to ``device``, so that no two players ever share one. ``limit`` bounds one
-    step in seconds (:func:`time_limit`), where the platform can do that: the main thread of a POSIX system. ``double``
-    computes in float64: it is how the reference finds the values that others are held against. ``quiet`` keeps what the
-    code prints in ``printed`` and off the screen.
+    step in seconds (:func:`autograder.bounds.time_limit`), where the platform can do that: the main thread of a POSIX
+    system. ``double`` computes in float64: it is how the reference finds the values that others are held against.
+    ``quiet`` keeps what the code prints in ``printed`` and off the screen.
 
     >>> player = LocalPlayer({"double": lambda x: 2 * x})
     >>> player.play(Step("call", "double", (4,))).fetch()
@@ -245,47 +240,6 @@ def gradient(name: str, *args: Any, wrt: int = 0) -> list[Step]:
     return [*puts, Step("put", args=(Prop("gradient", source),), into="gradient"),
             Step("get", name, into="function"),
             Step("method", "__call__", (Ref("function"), *(Ref(f"arg{i}") for i in range(len(args)))), on="gradient")]
-
-
-@contextlib.contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Torch's default dtype in the block; what it was before comes back after it."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-@contextlib.contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raises :class:`OutOfTime` in the block after ``seconds``; does nothing where signals cannot do that.
-
-    They are seconds of the processor, so that a busy machine costs nobody anything; code that only waits has six times
-    as many by the clock. Whatever alarm was set before is set again afterwards.
-    """
-    if seconds is None or not hasattr(signal, "setitimer") or (
-            threading.current_thread() is not threading.main_thread()):
-        yield
-        return
-    inside = True
-    worked, started = time.thread_time(), time.monotonic()
-
-    def ring(number: int, frame: Any) -> None:
-        if inside and (time.thread_time() - worked >= seconds or time.monotonic() - started >= 6 * seconds):
-            raise OutOfTime
-
-    before = signal.signal(signal.SIGALRM, ring)
-    old = signal.setitimer(signal.ITIMER_REAL, seconds, min(0.5, seconds))  # again: a bare `except:` may swallow one
-    try:
-        try:
-            yield
-        finally:
-            inside = False
-    finally:  # of its own, for the alarm that rings as the first one ends
-        signal.setitimer(signal.ITIMER_REAL, *old)
-        signal.signal(signal.SIGALRM, before)
 
 
 _LIBRARIES = tuple({*(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")),

@@ -8,8 +8,9 @@ import time
 import pytest
 import torch
 
+from autograder.bounds import default_dtype, time_limit
 from autograder.exercise import Oracle, Prop, Ref, Step
-from autograder.steps import PRINT_LIMIT, LocalPlayer, default_dtype, fault_of, time_limit
+from autograder.steps import PRINT_LIMIT, LocalPlayer, fault_of
 
 
 def test_inputs_are_copies():
