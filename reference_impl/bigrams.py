@@ -15,7 +15,7 @@ def count_ngrams(sequences: list[list[int]], n: int, V: int, bos: int, eos: int)
 
     Every sequence is padded with n - 1 ``bos`` and one ``eos``, so it adds ``len(sequence) + 1`` to the total, and no
     window crosses from one sequence into the next. Raises ValueError for n < 1 and for an id outside 0 .. V - 1.
-    Follows Shannon (1948), who counted letters and words in books.
+    The idea of Shannon (1948), section 3.
 
     >>> count_ngrams([[2, 3], [2]], n=2, V=4, bos=0, eos=1).tolist()
     [[0, 0, 2, 0], [0, 0, 0, 0], [0, 1, 0, 1], [0, 1, 0, 0]]
