@@ -18,9 +18,7 @@ def __getattr__(name: str) -> object:
     if name in __all__:
         import importlib
 
-        found = getattr(importlib.import_module("autograder.check"), name)
-        # The submodule `autograder.check` shares its name with the function, and importing it has just put the module
-        # in this namespace: put the function there instead.
-        globals().update({n: getattr(importlib.import_module("autograder.check"), n) for n in __all__})
-        return found
+        module = importlib.import_module("autograder.check")
+        globals().update({each: getattr(module, each) for each in __all__})
+        return globals()[name]
     raise AttributeError(f"module 'autograder' has no attribute {name!r}")
