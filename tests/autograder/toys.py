@@ -1,7 +1,7 @@
 """Small exercises in which every kind of step, case and failure occurs: for the student's check and for the room alike.
 
-``TOYS`` are the exercises, ``RIGHT`` a right answer to each, ``WRONG`` wrong ones with the status of the first case that
-is not right, and ``STUBS`` what a released notebook would hold.
+``TOYS`` are the exercises, ``RIGHT`` a right answer to each, ``WRONG`` wrong ones with the status of the first case
+that is not right, and ``STUBS`` what a released notebook would hold.
 """
 
 from __future__ import annotations
@@ -220,8 +220,8 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         ("def spread(n):\n    return 1.0\n", "wrong"),
         ("def spread(n):\n    return 1 / 0\n", "raised"),
         ("def spread(n):\n    while True:\n        pass\n", "timeout"),
-        ("def spread(n):\n    while True:\n        try:\n            sum(range(100))\n        except:\n            pass\n",
-         "timeout"),
+        ("def spread(n):\n    while True:\n        try:\n            sum(range(100))\n"
+         "        except:\n            pass\n", "timeout"),
         ("def spread(n):\n    exit()\n", "raised"),
         ("def spread(n):\n    return spread(n)\n", "raised"),
     ],
