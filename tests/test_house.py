@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-STUDENT_SIDE = ["check", "exercise", "casework", "compare", "steps", "report", "quiz", "chapterdata"]
+STUDENT_SIDE = ["check", "exercise", "casework", "compare", "steps", "report", "quiz", "chapterdata", "answers",
+                "bounds", "draws", "explain", "needed_names", "plain_math", "check_file", "check_cells"]
 
 
 @cache
