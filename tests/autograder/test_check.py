@@ -16,6 +16,7 @@ from toys import RIGHT, STUBS, TOYS, WRONG
 
 import autograder
 from autograder import chapterdata, checks, explain, quiz
+from autograder.exercise import call
 from autograder.needed_names import missing_at_grading
 
 student_side = importlib.import_module("autograder.check")  # the module; the package's `check` is the function
@@ -171,6 +172,31 @@ def test_a_quiz_that_is_not_here_is_one_sentence(capsys):
     autograder.check_quiz(None, {})
     out = capsys.readouterr().out
     assert out.count("not on this machine") == 2
+
+
+def test_explanations_of_several_options_stand_on_lines_of_their_own():
+    question = {"id": "q", "type": "multiple", "prompt": "?", "options": [
+        {"id": "a", "text": "A", "why": "No."}, {"id": "b", "text": "B", "why": "Nor\n  this."},
+        {"id": "c", "text": "C", "correct": True, "why": "Yes."}]}
+    report = explain.quiz(quiz.score({"chapter": "toys", "questions": [question]}, {"q": "ab"}), {})
+    html = report._repr_html_()
+    assert '<span class="ntp-detail"><strong>a:</strong> No.</span>' in html
+    assert '<span class="ntp-detail"><strong>b:</strong> Nor this.</span>' in html
+    assert [line.strip() for line in str(report).splitlines()[2:5]] == [
+        "a: No.", "b: Nor this.", "A right option is missing."]
+
+
+def test_inputs_are_shown_in_full_while_they_are_small():
+    tables = [torch.arange(5) / 8, torch.arange(64.0).view(8, 8) / 64]
+    steps = call("halves", tables, [0.25, 1 - 2**-24])
+    text = explain.script(TOYS["halves"], steps, steps[-1])
+    assert "cut" not in text
+    assert "0.9999999]" in text
+    scope = {"tensor": torch.tensor, "halves": lambda *arguments: scope.update(got=arguments)}
+    exec(text, scope)
+    assert torch.allclose(scope["got"][0][1], tables[1], atol=1e-3)
+    steps = call("halves", [0.123456] * 400)
+    assert "cut; 400 items" in explain.script(TOYS["halves"], steps, steps[-1])
 
 
 class Tags(HTMLParser):

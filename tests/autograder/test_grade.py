@@ -194,8 +194,10 @@ LOADED = marking.settings.load()
 def test_no_write_permission(place):
     hand_in(place, "ada", {})
     (place / "locked").mkdir(mode=0o555)
-    for folder in (place, *place.parents[:2]):
+    for folder in (place, *place.parents):  # pytest's own are open to their owner alone
         folder.chmod(folder.stat().st_mode | 0o055)
+        if folder.name.startswith("pytest-of-"):
+            break
     argv = ["bigrams", "--submissions", str(place / "in"), "--out", str(place / "locked/out")]
     code, text = as_nobody(grade.main, argv)
     assert (code, text.count("\n")) == (2, 1), text

@@ -50,7 +50,7 @@ def test_the_threshold_is_strict():
     ("one", "a", "right"), ("one", " A ", "right"), ("one", ["a"], "right"), ("one", "b", "wrong"),
     ("one", ["a", "b"], "wrong"), ("one", "", "unanswered"), ("one", None, "unanswered"), ("one", 3, "wrong"),
     ("some", ["a", "b"], "right"), ("some", ("b", "a"), "right"), ("some", {"a", "b"}, "right"),
-    ("some", "a, b", "right"),
+    ("some", "a, b", "right"), ("some", "ba", "right"), ("some", " AB ", "right"), ("some", "abc", "wrong"),
     ("some", ["a"], "wrong"), ("some", ["a", "b", "c"], "wrong"), ("some", "c", "wrong"), ("some", [], "unanswered"),
     ("some", ["a", ["b"]], "wrong"), ("some", ["a", "a", "b"], "right"),
     ("half", 0.5, "right"), ("half", 0.51, "right"), ("half", 0.511, "wrong"), ("half", "0.5", "right"),
@@ -65,9 +65,21 @@ def test_answers_of_every_kind(question, answer, expected):
 def test_the_option_chosen_is_explained():
     questions = {q.id: q for q in score(BANK, {"one": "b", "some": ["a", "c"], "half": 0.72, "four": 5}).questions}
     assert questions["one"].why == "No, since b."
-    assert questions["some"].why == "No, since c. A right option is missing."
+    assert questions["some"].why == "**c:** No, since c.\nA right option is missing."
+    assert next(q.why for q in result(some="ab").questions if q.id == "some") == "**a:** Yes a.\n**b:** Yes b."
     assert questions["half"].why == "That is in bits."
     assert "not within" in questions["four"].why
+
+
+@pytest.mark.parametrize(("answer", "tolerance", "near"), [
+    (0.1, 0.002, True), (0.2, 0.002, True), (0.13, 0.0001, True), ("0.13", 0.0001, True), (0.131, 0.00001, True),
+    (0, 0.002, False), (0.3, 0.002, False), (0.1408, 0.002, False), (1, 0.002, False), (-0.1, 0.002, False),
+])
+def test_a_number_rounded_too_far_is_told_so(answer, tolerance, near):
+    bank = {"questions": [{"id": "q", "type": "numeric", "answer": 0.1308, "tolerance": tolerance, "why": ""}]}
+    (question,) = score(bank, {"q": answer}).questions
+    assert question.status == "wrong"
+    assert question.why.startswith("Near, but rounded too far: give at least" if near else "That is not within")
 
 
 def test_what_to_read_again_once_each_and_not_for_what_was_left_out():

@@ -87,6 +87,16 @@ def count_ngrams(sequences, n, V, bos, eos):
     return counts
 
 
+# wrong in "bigrams": a list in place of a tuple picks rows, so each window adds to n rows
+def count_ngrams(sequences, n, V, bos, eos):
+    counts = torch.zeros((V,) * n, dtype=torch.int64)
+    for sequence in sequences:
+        padded = [bos] * (n - 1) + sequence + [eos]
+        for start in range(len(padded) - n + 1):
+            counts[padded[start : start + n]] += 1
+    return counts
+
+
 # wrong in "bigrams": += with a repeated index adds once
 def count_ngrams(sequences, n, V, bos, eos):
     counts = torch.zeros((V,) * n, dtype=torch.int64)

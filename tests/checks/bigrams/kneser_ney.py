@@ -101,6 +101,24 @@ def kneser_ney(counts, context, discount, bos):
     return p
 
 
+# wrong in "a seen context": the weight of the lower order is D itself
+def kneser_ney(counts, context, discount, bos):
+    V = counts.shape[-1]
+    p = (torch.arange(V) != bos) / (V - 1)
+    for c in ((counts > 0).sum(0), counts[context[0]]):
+        p = (c - discount).clamp(min=0) / c.sum() + discount * p
+    return p
+
+
+# wrong in "a seen context": the weight of the lower order is D over the total, once for all kinds of ids
+def kneser_ney(counts, context, discount, bos):
+    V = counts.shape[-1]
+    p = (torch.arange(V) != bos) / (V - 1)
+    for c in ((counts > 0).sum(0), counts[context[0]]):
+        p = (c - discount).clamp(min=0) / c.sum() + discount / c.sum() * p
+    return p
+
+
 # wrong in "a seen context": the lower order is not discounted, as in many slides
 def kneser_ney(counts, context, discount, bos):
     lower = (counts > 0).sum(0).float()
