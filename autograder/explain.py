@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,9 @@ from autograder.exercise import Exercise, Oracle, Prop, Ref, Step, Verdict
 from autograder.quiz import QuizResult, shown
 from autograder.report import Block, Report, Row
 
-WIDTH = 280  # characters that one drawn input may take
+WHOLE = 1500  # characters in which, indents aside, all inputs are shown in full: they can be run again
+WIDTH = 280  # characters that one drawn input may take where that is not enough
+ENTRIES = 64  # of a tensor that is shown in full; twice as many where all fits
 LINES = 12  # of what a function printed
 
 
@@ -106,6 +109,12 @@ def script(exercise: Exercise, steps: Sequence[Step], last: Step, twice: bool = 
     x = tensor([1., 3.])
     halves(x)
     """
+    whole = _script(exercise, steps, last, twice, WHOLE)
+    return whole if len(re.sub(r"\n +", "\n", whole)) <= WHOLE else _script(exercise, steps, last, twice, WIDTH)
+
+
+def _script(exercise: Exercise, steps: Sequence[Step], last: Step, twice: bool, width: int) -> str:
+    """:func:`script` with each input in at most about ``width`` characters."""
     handles = {step.into for step in steps if step.into}
     known = {handle: argument(exercise, steps, handle).replace("number ", "argument_") for handle in handles}
 
@@ -119,8 +128,8 @@ def script(exercise: Exercise, steps: Sequence[Step], last: Step, twice: bool = 
         if isinstance(item, Ref):
             return name(item.handle)
         if isinstance(item, (list, tuple)) and any(isinstance(part, Ref) for part in item):
-            return f"[{', '.join(map(value, item))}]"
-        return compact(item)
+            return f"[{_joined([value(part) for part in item])}]"
+        return compact(item, width)
 
     lines: list[str] = []
     for step in _needed(steps, last):
@@ -170,40 +179,56 @@ def _refs_only(step: Step) -> bool:
     return all(isinstance(item, Ref) for item in (*step.args, *step.kwargs.values()))
 
 
-def compact(value: Any) -> str:
-    """A drawn input in a line or two.
+def compact(value: Any, width: int = WIDTH) -> str:
+    """A drawn input in a line or two, or as many lines as its tensors take; longer lists than ``width`` are cut.
 
     >>> compact([1, 0.123456789, "hub"]), compact(torch.zeros(64, 64))
     ("[1, 0.1235, 'hub']", 'a float32 tensor of shape (64, 64), from 0 to 0')
     """
     if torch.is_tensor(value):
-        return _tensor(value)
+        return _tensor(value, ENTRIES * (2 if width > WIDTH else 1))
     if isinstance(value, Prop):
         return value.name
     if isinstance(value, Oracle):
         return value.name
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return _float(value)
     if isinstance(value, (list, tuple)):
-        inner = ", ".join(map(compact, value))
+        inner = _joined([compact(item, width) for item in value])
         text = f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
     elif isinstance(value, dict):
-        text = "{" + ", ".join(f"{compact(key)}: {compact(item)}" for key, item in value.items()) + "}"
+        inner = ", ".join(f"{compact(key, width)}: {compact(item, width)}" for key, item in value.items())
+        text = "{" + inner + "}"
     else:
         text = repr(value)
-    return text if len(text) <= WIDTH else f"{text[:WIDTH - 30]} ... (cut; {len(value)} items)"
+    return text if len(text) <= width else f"{text[:width - 30]} ... (cut; {len(value)} items)"
 
 
-def _tensor(value: torch.Tensor) -> str:
+def _joined(items: Sequence[str]) -> str:
+    """The inside of a list: on one line, or one item below the other where one takes several lines itself."""
+    return (",\n" if any("\n" in item for item in items) else ", ").join(items).replace("\n", "\n ")
+
+
+def _float(value: float) -> str:
+    """Four digits, or as many as it takes not to look like a whole number that it is not.
+
+    >>> _float(0.123456), _float(0.99999), _float(1 - 2 ** -24), _float(1.0)
+    ('0.1235', '0.99999', '0.9999999', '1')
+    """
+    texts = (f"{value:.{digits}g}" for digits in range(4, 17))
+    return next((text for text in texts if float(text) == value or not float(text).is_integer()), repr(value))
+
+
+def _tensor(value: torch.Tensor, entries: int) -> str:
     dtype = str(value.dtype).removeprefix("torch.")
-    if value.numel() > 64:
+    if value.numel() > entries:
         shape = f"a {dtype} tensor of shape {tuple(value.shape)}"
         if value.dtype == torch.bool:
             return shape
         low, high = (float(value.double().nan_to_num(0.0, math.inf, -math.inf).aminmax()[i]) for i in (0, 1))
-        return f"{shape}, from {low:.4g} to {high:.4g}"
+        return f"{shape}, from {_float(low)} to {_float(high)}"
     text = repr(value.detach().cpu())
-    return " ".join(text.split()) if value.dim() < 2 else text
+    return " ".join(text.split()) if value.dim() < 2 else re.sub(r"\n+", "\n", text)
 
 
 def quiz(result: QuizResult, data: Mapping[str, Any]) -> Report:

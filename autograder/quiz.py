@@ -9,13 +9,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 
 @dataclass(frozen=True)
 class QuestionResult:
-    """One question: ``status`` is right, wrong or unanswered; ``why`` explains the option that was chosen."""
+    """One question: ``status`` is right, wrong or unanswered; ``why`` explains what was chosen, a line for each."""
 
     id: str
     status: str
@@ -97,7 +98,25 @@ def _numeric(question: Mapping[str, Any], answer: Any) -> tuple[bool, str, str]:
         if abs(number - float(mistake["value"])) <= slack:
             return False, mistake["why"], ""
     unit = f" (in {question['unit']})" if question.get("unit") else ""
-    return False, f"That is not within {question.get('tolerance', 0):g} of the answer{unit}.", ""
+    return False, f"{_nearness(number, question)}{unit}.", ""
+
+
+def _nearness(number: float, question: Mapping[str, Any]) -> str:
+    """What a wrong number is told, without the full stop: that it was rounded too far, or that it is elsewhere.
+
+    >>> _nearness(0.1, {"answer": 0.1308, "tolerance": 0.002})
+    'Near, but rounded too far: give at least 3 decimals, so as to be within 0.002 of the answer'
+    >>> _nearness(0.7, {"answer": 0.1308, "tolerance": 0.002})
+    'That is not within 0.002 of the answer'
+    """
+    answer, tolerance = float(question["answer"]), float(question.get("tolerance", 0))
+    given = max(0, -int(Decimal(repr(number)).normalize().as_tuple().exponent))
+    last_digit = 10.0 ** -given
+    if number and 0 < tolerance < abs(number - answer) < last_digit * (1 if given else 0.5):
+        decimals = max(1, math.ceil(-math.log10(2 * tolerance) - 1e-9))
+        digits = f"at least {decimals} decimal{'s' * (decimals > 1)}"
+        return f"Near, but rounded too far: give {digits}, so as to be within {tolerance:g} of the answer"
+    return f"That is not within {tolerance:g} of the answer"
 
 
 def _as_number(answer: Any) -> float | None:
@@ -112,19 +131,21 @@ def _as_number(answer: Any) -> float | None:
 
 def _choice(question: Mapping[str, Any], answer: Any) -> tuple[bool, str, str]:
     options = {option["id"]: option for option in question["options"]}
+    several = question["type"] == "multiple"
     chosen = _as_ids(answer)
+    if several and chosen and len(chosen) == 1 and not chosen <= options.keys() and set(*chosen) <= options.keys():
+        chosen = frozenset(*chosen)  # "ace"
     if chosen is None or not chosen <= options.keys():
         wrong = answer if chosen is None else next(iter(sorted(chosen - options.keys())))
         return False, "", f"there is no option {shown(wrong)}; the options are {', '.join(options)}."
     right = {key for key, option in options.items() if option.get("correct")}
     if chosen == right:
-        return True, _whys(options, sorted(chosen)), ""
+        return True, _whys(options, sorted(chosen), several), ""
     if question["type"] == "single" and len(chosen) > 1:
         return False, "Only one option can be chosen here.", ""
-    why = _whys(options, sorted(chosen - right))
-    if chosen < right or right - chosen:
-        missing = "A right option is missing." if question["type"] == "multiple" else ""
-        why = f"{why} {missing}".strip()
+    why = _whys(options, sorted(chosen - right), several)
+    if several and right - chosen:
+        why = f"{why}\nA right option is missing.".strip()
     return False, why, ""
 
 
@@ -137,5 +158,12 @@ def _as_ids(answer: Any) -> frozenset[str] | None:
     return frozenset(item.strip().lower() for item in answer)
 
 
-def _whys(options: Mapping[str, Mapping[str, Any]], chosen: Iterable[str]) -> str:
-    return " ".join(options[key].get("why", "").strip() for key in chosen).strip()
+def _whys(options: Mapping[str, Mapping[str, Any]], chosen: Iterable[str], several: bool) -> str:
+    """The explanations of the chosen options, one a line; where there may be several, each begins with its letter.
+
+    >>> print(_whys({"a": {"why": "Yes."}, "c": {"why": "No,\\n  too far."}}, ["a", "c"], True))
+    **a:** Yes.
+    **c:** No, too far.
+    """
+    whys = {key: " ".join(options[key].get("why", "").split()) for key in chosen}
+    return "\n".join(f"**{key}:** {why}" if several else why for key, why in whys.items() if why)

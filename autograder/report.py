@@ -61,7 +61,7 @@ STYLE = """<style>
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; ``detail`` stands under the label."""
+    """One line of the table; ``detail``, of one line or several, stands under the label."""
 
     status: str
     label: str
@@ -99,7 +99,8 @@ class Report:
         for row in self.rows:
             icon, words, _ = WORDS[row.status]
             lines.append(f"  {icon} {words:<12} {plain(row.label)}")
-            lines += _wrapped(plain(row.detail), " " * 17) if row.detail else []
+            for detail in row.detail.splitlines():
+                lines += _wrapped(plain(detail), " " * 17)
         for block in self.blocks:
             lines += ["", plain(block.heading)]
             for kind, text in block.pieces:
@@ -138,7 +139,7 @@ class Report:
 
 def _row(row: Row) -> str:
     icon, words, kind = WORDS[row.status]
-    detail = f'<span class="ntp-detail">{rich(row.detail)}</span>' if row.detail else ""
+    detail = "".join(f'<span class="ntp-detail">{rich(line)}</span>' for line in row.detail.splitlines())
     return (f'<tr><td class="ntp-status ntp-{kind}"><span class="ntp-icon" aria-hidden="true">{icon}</span>{words}</td>'
             f'<th scope="row">{rich(row.label)}{detail}</th></tr>')
 

@@ -173,7 +173,8 @@ def kn_begin(rng: Rng) -> list[Step]:
 COUNT_NGRAMS = (
     Case("bigrams", count_bigrams, points=2, ordinary=True, draws=2, hint=(
         "Pad each sequence on its own, n - 1 begin tokens in front and one end token behind, and slide a window of n "
-        "ids over it. Every window adds 1, each time it occurs; counts[a, b] says how often b came AFTER a.")),
+        "ids over it. Every window adds 1, each time it occurs; counts[a, b] says how often b came AFTER a. Index with "
+        "a TUPLE: counts[tuple(window)] += 1 is one entry, but with a list, counts[window] += 1 is n whole rows.")),
     Case("other orders", count_other_orders, points=1, hint=(
         "Nothing may know that n is 2: the table has n axes, and n - 1 begin tokens stand in front, which is none at "
         "all for n = 1 and three for n = 4.")),
@@ -270,8 +271,9 @@ INTERPOLATE = (
 KNESER_NEY = (
     Case("a seen context", kn_seen, points=2, ordinary=True, draws=3, hint=(
         "Take D off each raw count of the row, divide by the row's raw sum, and hand what was taken to the lower "
-        "order. That one counts DIFFERENT ids before w, not how often w occurs, is discounted by D itself, and rests "
-        "on the uniform distribution over V - 1 ids.")),
+        "order: its weight gamma(h) is neither D nor D / c(h .) but D times the number of DIFFERENT ids after h, over "
+        "c(h .). Does the result sum to 1? The lower order counts DIFFERENT ids before w, not how often w occurs, is "
+        "discounted itself, and rests on the uniform distribution over V - 1 ids.")),
     Case("unseen contexts", kn_unseen, points=1, hint=(
         "Where nothing was seen after the context, there is nothing to divide by: return the distribution of the "
         "context without its oldest id, unchanged.")),
