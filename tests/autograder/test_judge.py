@@ -124,9 +124,10 @@ HOSTILE = {
     "a number of a million digits": (body("return 1 << 3_400_000"), "raised"),
     "a huge answer": (body("return ['x' * 1000] * 10_000"), "wrong"),
     "a shape nobody can multiply": (
-        body("import os, json, struct\nm = json.dumps(['done', ['tensor', 'float32', [10 ** 4000] * 900, 'cpu'], 0])\n"
+        body("import os, struct\nn = ','.join(['1' + '0' * 4000] * 900)\n"
+             "m = '[\"done\", [\"tensor\", \"float32\", [' + n + '], \"cpu\"], 0]'\n"
              "for fd in range(3, 64):\n    try: os.write(fd, struct.pack('>Q', len(m)) + m.encode())\n"
-             "    except OSError: pass\nwhile True: pass"), "crash"),
+             "    except OSError: pass\nos._exit(0)"), "crash"),
     "a number beyond every float": ("def halves(x):\n    return [10 ** 4000] * 2\n", "wrong"),
     "a bool that is neither": (
         body("return torch.full((3, 4), 7, dtype=torch.uint8).view(torch.bool)"), "wrong"),
