@@ -25,7 +25,7 @@ from reference_impl.bigrams import (
 
 
 @given(corpora(orders=(3,)), st.lists(st.floats(0.05, 1), min_size=3, max_size=3))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_interpolation_is_a_mixture_distribution(corpus, weights):
     sequences, n, V, bos, eos = corpus
     tables = [additive(count_ngrams(sequences, m, V, bos, eos).double(), 0.1) for m in range(1, n + 1)]
@@ -37,7 +37,7 @@ def test_interpolation_is_a_mixture_distribution(corpus, weights):
 
 
 @given(corpora(orders=(3,)), st.permutations(range(3)))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_interpolated_rows_sum_to_one_wherever_anything_was_counted(corpus, order):
     sequences, n, V, bos, eos = corpus
     tables = [normalize(count_ngrams(sequences, m, V, bos, eos).double()) for m in range(1, n + 1)]
