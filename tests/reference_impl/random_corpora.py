@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from hypothesis import settings
 from hypothesis import strategies as st
+
+settings.register_profile("counting", deadline=None)  # torch's first call of some functions takes seconds
+settings.load_profile("counting")
 
 
 @st.composite
