@@ -1,12 +1,13 @@
 # Every command anyone types. `make course` and `make test` set themselves up on a fresh machine.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup debian lock course book notebooks wheel grade test test-all test-colab bench lint serve clean
+.PHONY: help setup transformers debian lock course book notebooks wheel grade test test-all test-colab bench lint serve clean
 
 PYTHON ?= $(firstword $(foreach v,python3 python3.13 python3.12 python3.11,$(shell $(v) -c 'import sys; sys.version_info >= (3, 11) and print("$(v)")' 2>/dev/null)))
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+PEER := $(VENV)/.transformers
 # Programs beside Python: what is missing, as Debian names it.
 DEBIAN = $(if $(shell command -v chromium || command -v chromium-browser || command -v google-chrome),,chromium) $(if $(shell command -v bwrap),,bubblewrap)
 
@@ -37,10 +38,16 @@ $(READY): requirements.txt
 	@$(PY) -m pip install -q --disable-pip-version-check -r requirements.txt
 	@touch $@
 
+transformers: setup $(PEER)  ## the software nobody here wrote, which the slow tests and the benchmarks compare with
+
+$(PEER): requirements-transformers.txt $(READY)
+	@$(PY) -m pip install -q --disable-pip-version-check -r requirements.txt -r requirements-transformers.txt
+	@touch $@
+
 lock: $(READY)  ## write requirements.txt anew from what pyproject.toml asks for
 	$(PY) -m pip install -q --upgrade $$($(PY) -c 'import tomllib; e = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; print(*e["course"], *e["test"])')
 	@{ echo "# The lock: every version that builds, grades and tests the course. 'make lock' makes it from pyproject.toml's extras."; \
-	  $(PY) -m pip freeze --all --exclude pip --exclude next-token-prediction | sed -E 's/^(torch==[0-9.]+)\+.*/\1/'; } > requirements.txt
+	  $(PY) -m pip freeze --all --exclude pip --exclude next-token-prediction $(foreach name,$(shell sed -n 's/==.*//p' requirements-transformers.txt),--exclude $(name)) | sed -E 's/^(torch==[0-9.]+)\+.*/\1/'; } > requirements.txt
 
 course: setup  ## the main job: book, notebooks, and the demo class graded
 	@$(PY) -m autograder notebooks
@@ -58,15 +65,15 @@ grade: notebooks  ## the demo class graded: _build/class/
 	@$(PY) -m autograder.demo_class
 
 test: book  ## every test but the slow ones
-	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not slow and not colab"
+	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not slow and not colab and not transformers"
 
-test-all: book  ## every test, the slow ones too
+test-all: book transformers  ## every test, the slow ones too
 	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not colab"
 
 test-colab: notebooks  ## the student's notebook under Colab's own versions (Python 3.13; 5 GB the first time)
 	@$(PY) -m pytest -q -m colab
 
-bench: setup  ## what the README claims about speed, measured here: _build/bench.json
+bench: transformers  ## what the README claims about speed, measured here: _build/bench.json
 	@$(PY) -m benchmarks
 
 lint: setup  ## ruff, spelling

@@ -23,6 +23,7 @@ from autograder.exercise import Exercise, Verdict
 from autograder.needed_names import missing_at_grading
 from autograder.report import Report, show
 from autograder.steps import LocalPlayer
+from reference_impl.device import pick_device
 
 _RIGHT: dict[str, Callable[..., Any]] = {}  # what passed its last check in this session
 
@@ -61,7 +62,7 @@ def run(exercise: Exercise, target: Callable[..., Any], namespace: MutableMappin
 
     Inputs are drawn anew unless a ``seed`` is given, and move to the GPU when there is one.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = pick_device().type
     limit = 2 * exercise.cpu_seconds  # of wall time, on a machine that also does other things
     player = LocalPlayer({**(namespace or {}), exercise.name: target}, device, limit=limit, quiet=True)
     failures: list[Failure] = []
