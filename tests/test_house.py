@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,15 @@ def test_the_reference_imports_only_torch_numpy_and_earlier_chapters():
             used = {name.split(".")[1] for name in names if name.startswith("reference_impl.")}
             assert not used & set(later), f"{path.name} imports a later chapter: {used & set(later)}"
             assert "figures" not in used, f"{path.name} imports figures, which only chapters may"
+
+
+def test_chapters_of_the_reference_stand_on_earlier_chapters_and_on_no_demonstration():
+    demonstrations = {"corpus", "parcels", "parcels_grammar", "truth", "figures", "gpt", "training", "sparse_ngrams"}
+    used = {path.stem: {name.split(".")[1] for name in imports(path) if name.startswith("reference_impl.")}
+            for path in python_files("reference_impl/")}
+    for name in set(used) - demonstrations:
+        assert not used[name] & demonstrations, f"{name} imports {used[name] & demonstrations}"
+    assert tuple(TopologicalSorter(used).static_order())  # raises CycleError where modules import one another
 
 
 def test_the_students_side_needs_torch_and_numpy_only():
