@@ -17,27 +17,30 @@ from reference_impl import arguments
 def gpt_with(
     params: Mapping[str, torch.Tensor],
     ids: torch.Tensor,
-    positions: slice | torch.Tensor,
+    positions: int | torch.Tensor,
     n_head: int,
     attend: Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
     """:func:`gpt_logits` with positions and an attention of the caller's own: ``(B, t) -> (B, t, V)``.
 
-    ``positions`` picks rows of ``wpe.weight``: a slice of length t, or ids ``(t,)`` or ``(B, t)``. Every layer calls
+    ``positions`` is the position of the first id, or all of them: ``(t,)`` or ``(B, t)``. Every layer calls
     ``attend(layer, q, k, v)`` with tensors ``(B, H, t, d)`` and goes on with what it returns, of the same shape: the
     place for a mask of padding or a cache of keys and values. Raises ValueError as :func:`gpt_logits`.
     """
     V, D, layers = _gpt_sizes(params)
+    sizes = arguments.tensor("ids", ids, "B t", "integer")
     check_heads(n_head, D)
     arguments.ids("ids", ids, V)
-    context = params["wpe.weight"].shape[0]
-    if isinstance(positions, slice):
-        if positions.stop > context:
-            raise ValueError(f"ids reach position {positions.stop - 1}; the context has {context} positions")
+    table, t = params["wpe.weight"], sizes["t"]
+    if isinstance(positions, torch.Tensor):
+        arguments.tensor("positions", positions, "t" if positions.ndim == 1 else "B t", "integer", sizes)
+        arguments.ids("positions", positions, len(table))
+        places = F.embedding(positions, table)
     else:
-        arguments.ids("positions", positions, context)
-    x = F.embedding(ids if ids.dtype in (torch.int32, torch.int64) else ids.long(), params["wte.weight"])
-    x = x + params["wpe.weight"][positions]
+        if positions + t > len(table):
+            raise ValueError(f"ids must fit into the context of {len(table)} positions: {t} from {positions} on do not")
+        places = table[positions : positions + t]
+    x = F.embedding(ids if ids.dtype in (torch.int32, torch.int64) else ids.long(), params["wte.weight"]) + places
     for layer in range(layers):
         x = run_block(x, params, f"h.{layer}.", n_head, lambda q, k, v, layer=layer: attend(layer, q, k, v))
     return F.linear(F.layer_norm(x, (D,), params["ln_f.weight"], params["ln_f.bias"], 1e-5), params["wte.weight"])
