@@ -165,7 +165,7 @@ def total_probability(p0: torch.Tensor, P: torch.Tensor, eos: int, L: int) -> tu
     ``eos`` is drawn, which counts as one of the L; the row of ``eos`` is never read. The two sum to 1: an
     autoregressive model shares one unit of probability among all texts, those that never end included. L = 0 gives 0
     and 1. A token whose row is zero has no successor: a text that comes to it never ends. Two dtypes are promoted as
-    torch does; float16 and bfloat16 are computed in float32. Raises ValueError for shapes that do not fit, for L < 0,
+    torch does; the sum over many draws is formed in float64. Raises ValueError for shapes that do not fit, for L < 0,
     for ``eos`` outside 0 .. V - 1, and where ``p0`` or a row of ``P`` is no distribution: an entry is negative or NaN,
     or the sum differs from 1 by more than 0.01. Du et al. (2023) treat texts that never end.
 
@@ -179,8 +179,7 @@ def total_probability(p0: torch.Tensor, P: torch.Tensor, eos: int, L: int) -> tu
     arguments.whole("L", L, low=0)
     dtype = torch.promote_types(p0.dtype, P.dtype)
     others = torch.arange(sizes["V"], device=P.device) != eos
-    first, P = (_wide(one.to(dtype)) for one in (p0, P))
-    P = P.masked_fill(~others.unsqueeze(1), 0)
+    first, P = p0.double(), P.double().masked_fill(~others.unsqueeze(1), 0)
     _no_distribution("p0", (first < 0) | first.isnan() | ((first.sum() - 1).abs() > 0.01))
     off = (P.sum(1, keepdim=True) - 1).abs() > 0.01
     dead_end = (P == 0).all(1)
