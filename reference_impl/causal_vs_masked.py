@@ -28,12 +28,13 @@ PROBES = 16  # how many other ids a token is changed to in a large vocabulary
 IGNORED = -100  # the label that cross-entropy skips
 
 
-def causal_mask(T: int, S: int | None = None, device: torch.device | str | None = None) -> torch.Tensor:
+def causal_mask(T: int, S: int | None = None) -> torch.Tensor:
     """Which of S keys each of the last T positions may see: ``(T, S)`` of bool, True means attend.
 
     Query i stands at position i + S - T, so it sees key j where j <= i + S - T: the last query sees every key, and with
     T = 1 everything is seen. (torch's ``is_causal=True`` aligns the first query with the first key instead, which is
-    the same only where S = T.) ``S`` is T unless given. Raises ValueError for T < 1 and for S < T.
+    the same only where S = T.) ``S`` is T unless given. The mask lives on torch's default device. Raises ValueError for
+    T < 1 and for S < T.
 
     >>> causal_mask(2, 4).int()
     tensor([[1, 1, 1, 0],
@@ -42,16 +43,16 @@ def causal_mask(T: int, S: int | None = None, device: torch.device | str | None 
     arguments.whole("T", T, low=1)
     S = T if S is None else S
     arguments.whole("S", S, low=T)
-    return torch.ones(T, S, dtype=torch.bool, device=device).tril(S - T)
+    return torch.ones(T, S, dtype=torch.bool).tril(S - T)
 
 
-def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """softmax(q k^T / sqrt(d)) v, scaled dot-product attention: ``(..., T, d), (..., S, d) twice -> (..., T, d)``.
 
-    ``mask`` is boolean and broadcasts to ``(..., T, S)``; True means attend, and no mask attends to all. The leading
-    dims of q, k and v broadcast. A row that may attend to nothing gives zeros, and zero gradients. What stands in a
-    masked key or value has no effect as long as it is finite. Half precision is computed in float32 and rounded once,
-    at the end. Raises ValueError for shapes that do not fit, for dtypes that differ and for a mask that is not bool.
+    ``mask`` is boolean and broadcasts to ``(..., T, S)``; True means attend. The leading dims of q, k and v broadcast.
+    A row that may attend to nothing gives zeros, and zero gradients. What stands in a masked key or value has no effect
+    as long as it is finite. Half precision is computed in float32 and rounded once, at the end. Raises ValueError for
+    shapes that do not fit, for dtypes that differ, for a mask that is not bool and for a NaN that reaches the result.
     Follows Vaswani et al. (2017), section 3.2.1.
 
     >>> q, k, v = torch.zeros(2, 1), torch.zeros(3, 1), torch.tensor([[3.0], [6.0], [9.0]])
@@ -69,16 +70,14 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Ten
     except RuntimeError:
         shapes = f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
         raise ValueError(f"the leading dims of q, k and v must broadcast; their shapes are {shapes}") from None
+    check_mask(mask, (*leads, sizes["T"], sizes["S"]))
     wide = torch.float32 if q.element_size() < 4 else q.dtype
     # q is scaled before the product: T d numbers to scale instead of T S, and further from overflow.
     scores = (q.to(wide) / math.sqrt(q.shape[-1])) @ k.to(wide).mT
-    if mask is None:
-        return (scores.softmax(-1) @ v.to(wide)).to(q.dtype)
-    check_mask(mask, (*leads, sizes["T"], sizes["S"]))
     nothing = ~mask.any(-1, keepdim=True)
     # A row of -inf alone would be NaN, and so would its gradient: such a row keeps its scores and is zeroed afterwards.
     weights = scores.masked_fill(~(mask | nothing), -math.inf).softmax(-1).masked_fill(nothing, 0)
-    return (weights @ v.to(wide)).to(q.dtype)
+    return _without_nan((weights @ v.to(wide)).to(q.dtype), q=q, k=k, v=v)
 
 
 def find_leak(logits_fn: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor) -> tuple[int, int] | None:
@@ -174,8 +173,8 @@ def pad_causal(attend: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     >>> positions
     tensor([[0, 0, 1]])
     """
-    T = arguments.tensor("attend", attend, "B T", "bool")["T"]
-    seen = causal_mask(T, device=attend.device) & attend[:, None, None, :] & attend[:, None, :, None]
+    arguments.tensor("attend", attend, "B T", "bool")
+    seen = (attend[:, None, None, :] & attend[:, None, :, None]).tril()
     return seen, (attend.long().cumsum(1) - 1) * attend
 
 
@@ -187,7 +186,7 @@ def gpt_block(x: torch.Tensor, params: Mapping[str, torch.Tensor], n_head: int, 
     ``attn.c_attn.weight`` (D, 3D) whose columns are q, k and v, ``attn.c_attn.bias``, ``attn.c_proj.*``, ``ln_2.*``,
     ``mlp.c_fc.*`` and ``mlp.c_proj.*``. The mask is that of :func:`attention`, conventions included. No dropout. Raises
     ValueError for a parameter that is missing or has another shape or dtype, for a width that ``n_head`` does not
-    divide, and for a mask of another shape or dtype. Follows Radford et al. (2019), section 2.3.
+    divide, for a mask of another shape or dtype and for NaN. Follows Radford et al. (2019), section 2.3.
 
     >>> params = {name: torch.zeros(shape) for name, shape in block_shapes(4).items()}
     >>> params["attn.c_proj.bias"] += 1.0
@@ -199,7 +198,7 @@ def gpt_block(x: torch.Tensor, params: Mapping[str, torch.Tensor], n_head: int, 
     check_params(params, "", block_shapes(sizes["D"]), x.dtype)
     check_heads(n_head, sizes["D"])
     check_mask(mask, (T, T) if isinstance(mask, torch.Tensor) and mask.ndim == 2 else (B, 1, T, T), exactly=True)
-    return run_block(x, params, "", n_head, lambda q, k, v: fused_attention(q, k, v, mask))
+    return _without_nan(run_block(x, params, "", n_head, lambda q, k, v: fused_attention(q, k, v, mask)), x=x)
 
 
 def pseudo_logprob(
@@ -262,6 +261,14 @@ def _logits(
     arguments.tensor(f"the result of {name}", logits, "T V", known=known)
     arguments.no_nan(f"the result of {name}", logits)
     return logits
+
+
+def _without_nan(result: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
+    """The result; where it holds NaN, ValueError for an input that does."""
+    if result.isnan().any():
+        for name, value in inputs.items():
+            arguments.no_nan(name, value)
+    return result
 
 
 def _others(token: int, V: int) -> list[int]:
