@@ -13,6 +13,7 @@ from math import comb
 import torch
 
 from reference_impl import arguments
+from reference_impl.causal_vs_masked import check_mask
 
 
 def pass_at_k(n: int, c: int | torch.Tensor, k: int) -> float | torch.Tensor:
@@ -119,10 +120,10 @@ def fit_probe(H: torch.Tensor, y: torch.Tensor, C: int, ridge: float) -> torch.T
     times the sum of the squared weights; the bias is not penalised. Where several W do, as with ``ridge`` = 0 and
     fewer examples than dims or columns that depend on one another, the one with the smallest weights (sum of squares,
     the bias left out) is given: the limit of a ridge that shrinks to 0. A constant column gets weight 0, and a class
-    that does not occur gets score 0. Solved in float64 by the singular values of the centred H; those at or below
-    max(N, D) times float64's epsilon times the norm of H count as 0. Keeps the dtype and device of H, through which no
-    gradient flows. Raises ValueError for labels outside 0 .. C - 1, a negative ridge, and values that are not finite.
-    The probe of Alain and Bengio (2016), fitted by ridge regression, as in Hoerl and Kennard (1970).
+    that does not occur gets score 0. Solved in float64 by the pseudo-inverse of the centred H, with the ridge as D more
+    rows; singular values at or below max(N, D) times float64's epsilon times the norm of H count as 0. Keeps the dtype
+    and device of H, to which gradients flow. Raises ValueError for labels outside 0 .. C - 1, a negative ridge, and
+    values that are not finite. The probe of Alain and Bengio (2016), with the ridge of Hoerl and Kennard (1970).
 
     >>> fit_probe(torch.tensor([[-1.0], [0.0], [0.0], [1.0]]), torch.tensor([0, 0, 1, 1]), C=2, ridge=2.0)
     tensor([[-0.2500,  0.2500],
@@ -134,15 +135,14 @@ def fit_probe(H: torch.Tensor, y: torch.Tensor, C: int, ridge: float) -> torch.T
     arguments.real("ridge", ridge, low=0)
     arguments.ids("y", y, C)
     _finite("H", H)
-    X = H.detach().double()
-    Y = torch.nn.functional.one_hot(y.long(), C).double()
-    # A bias without a penalty takes up the means, so the weights are those of centred data.
+    X, Y = H.double(), torch.nn.functional.one_hot(y.long(), C).double()
+    # A bias without a penalty takes up the means, so the weights are those of centred data. A ridge is D more examples.
     x_mean, y_mean = X.mean(0), Y.mean(0)
-    U, s, Vh = torch.linalg.svd(X - x_mean, full_matrices=False)
+    more = ridge**0.5 * torch.eye(X.shape[1], dtype=X.dtype, device=X.device)
     # Against the norm of X as it came: where all columns are constant, what centring leaves is rounding alone.
-    kept = s > max(X.shape) * torch.finfo(s.dtype).eps * X.norm()
-    shrink = torch.where(kept, s / (s.square() + ridge).clamp(min=torch.finfo(s.dtype).tiny), 0)
-    weights = Vh.T @ (shrink[:, None] * (U.T @ (Y - y_mean)))
+    least = max(X.shape) * torch.finfo(X.dtype).eps * X.detach().norm()
+    inverse = torch.linalg.pinv(torch.cat([X - x_mean, more]), atol=least, rtol=0)
+    weights = inverse[:, : len(X)] @ (Y - y_mean)
     return torch.cat([weights, (y_mean - x_mean @ weights)[None]]).to(H.dtype)
 
 
@@ -155,7 +155,7 @@ def unmask_step(logits: torch.Tensor, ids: torch.Tensor, mask_id: int, n: int) -
     A row with fewer than n masks loses all of them; n = 0 changes nothing. Other positions keep their ids, whatever
     their logits. Confidences are compared as odds, which differ where probabilities would round to 1. Raises ValueError
     for NaN in the logits, for ids that are neither mask_id nor one of V, for a negative n, and where a mask has an
-    infinite logit or no id of positive probability. The greedy form of the decoding of Chang et al. (2022), section 3.2.
+    infinite logit or no id of positive probability. Follows Chang et al. (2022), section 3.2, without the noise.
 
     >>> logits = torch.tensor([[[2.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 3.0, 0.0]]])
     >>> ids = torch.tensor([[3, 3, 3]])
@@ -209,10 +209,7 @@ def myopic_attention(
     for name, value in {"Wq": Wq, "Wk": Wk, "Wv": Wv}.items():
         if value.dtype != x.dtype:
             raise ValueError(f"{name} must have the dtype of x, {x.dtype}, not {value.dtype}")
-    arguments.tensor("mask", mask, "... T T", "bool", {"T": sizes["T"]})
-    leads = zip(reversed(mask.shape[:-2]), [*reversed(x.shape[:-2]), *[1] * mask.ndim])
-    if any(size not in (1, wanted) for size, wanted in leads) or mask.ndim > x.ndim:
-        raise ValueError(f"mask must be broadcastable to {(*x.shape[:-1], sizes['T'])}, not {tuple(mask.shape)}")
+    check_mask(mask, (*x.shape[:-1], sizes["T"]))
     given = x.detach()
     q, k, v = x @ Wq, x @ Wk, x @ Wv
     wide = _wide(q)
@@ -220,8 +217,8 @@ def myopic_attention(
     from_others = q.to(wide) @ (given @ Wk).to(wide).mT
     from_itself = (q.to(wide) * k.to(wide)).sum(-1, keepdim=True)
     scores = torch.where(own, from_itself, from_others) * sizes["d"] ** -0.5
-    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
-    weights = weights.masked_fill(~mask, 0)  # a row of nothing but -inf is NaN
+    nothing = ~mask.any(-1, keepdim=True)  # such a row keeps its scores, so that no NaN comes up, and is zeroed then
+    weights = scores.masked_fill(~(mask | nothing), -torch.inf).softmax(-1).masked_fill(nothing, 0)
     out = weights.masked_fill(own, 0) @ (given @ Wv).to(wide)
     out = out + weights.diagonal(dim1=-2, dim2=-1).unsqueeze(-1) * v.to(wide)
     if bool(out.isnan().any()):
