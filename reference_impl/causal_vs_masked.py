@@ -87,11 +87,10 @@ def find_leak(logits_fn: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tens
     moves a logit of position t by more than 1e-6. The result has the smallest t, then the smallest s.
 
     One replacement may be an unlucky one, which the model cannot tell from the token (the same embedding, say, or both
-    below a threshold). So token s is changed to every other id where V <= 17, and else to 16 ids: both ends of the
-    vocabulary, both neighbours of the token, and a golden-section sequence, which is spread evenly and favours no
-    residue class. A leak that only some other single id sets off stays unseen. It calls ``logits_fn`` at most
-    16 (T - 1) + 2 times, always with a tensor of its own. Raises ValueError where two calls with the same ids differ
-    by more than 1e-6 (dropout, say), and for NaN logits.
+    below a threshold). So token s is changed to every other id where V <= 17, and else to up to 16: the 8 nearest,
+    among which is every residue of a modulus up to 9, and 8 spread evenly from 0 to V - 1. A leak that only some other
+    id sets off stays unseen. ``logits_fn`` is called at most 16 (T - 1) + 2 times, always with a tensor of its own.
+    Raises ValueError where two calls with the same ids differ by more than 1e-6 (dropout, say), and for NaN logits.
 
     >>> sees_all = torch.tensor([[1.0, 0, 0], [1, 1, 1], [1, 1, 1]])  # row 1 sees token 2
     >>> find_leak(lambda ids: sees_all @ F.one_hot(ids, 5).float(), torch.tensor([3, 1, 4]))
@@ -275,12 +274,7 @@ def _others(token: int, V: int) -> list[int]:
     """The ids that :func:`find_leak` puts in a token's place."""
     if V <= PROBES + 1:
         return [i for i in range(V) if i != token]
-    ends_and_neighbours = [0, V - 1, (token - 1) % V, (token + 1) % V]
-    golden = ((token + math.ceil(V * (i * (math.sqrt(5) - 1) / 2 % 1))) % V for i in range(1, V))
-    found: list[int] = []
-    for i in (*ends_and_neighbours, *golden):
-        if i != token and i not in found:
-            found.append(i)
-        if len(found) == PROBES:
-            break
-    return found
+    half = PROBES // 2
+    first = min(max(token - half // 2, 0), V - half - 1)
+    nearest, even = range(first, first + half + 1), [i * (V - 1) // (half - 1) for i in range(half)]
+    return [i for i in dict.fromkeys((*nearest, *even)) if i != token]
