@@ -49,8 +49,8 @@ def embed(C: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
     """The embeddings of each context, side by side, oldest first: ``(V, D), (B, K) -> (B, K*D)``.
 
     The same as ``one_hot(X) @ C``, without the zeros; in the gradient the contributions of a repeated id add up. Raises
-    ValueError for an id outside 0 .. V - 1 (an index of -1 would silently be the last row). Follows Bengio et al.
-    (2003), section 2.
+    ValueError for an id outside 0 .. V - 1 (an index of -1 would silently be the last row) and for a NaN in a row that
+    is looked up. Follows Bengio et al. (2003), section 2.
 
     >>> C = torch.tensor([[0.0, 0.1], [1.0, 1.1], [2.0, 2.1]])
     >>> embed(C, torch.tensor([[2, 0], [1, 1]]))
@@ -59,15 +59,18 @@ def embed(C: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
     """
     V = arguments.tensor("C", C, "V D")["V"]
     arguments.tensor("X", X, "B K", "integer")
-    arguments.ids("X", X, V)
-    return F.embedding(X.long(), C).flatten(1)
+    rows = _rows(C, X, V)
+    if rows.isnan().any():
+        arguments.no_nan("C", C.detach())
+    return rows
 
 
 def mlp_logits(params: dict[str, torch.Tensor], X: torch.Tensor) -> torch.Tensor:
     """The logits of the token after each context, ``gelu(embed(C, X) @ W1 + b1) @ W2 + b2``: ``(B, K) -> (B, V)``.
 
-    GELU is the exact one, x times the normal CDF of x, not its tanh approximation. Raises ValueError when a parameter
-    is missing or its shape does not fit, and for an id outside 0 .. V - 1. The network of Bengio et al. (2003) without
+    GELU is the exact one, x times the normal CDF of x, not its tanh approximation. Parameters that have become NaN give
+    NaN: that a training run diverged must be seen. Raises ValueError when a parameter is missing, its shape or dtype
+    does not fit, and for an id outside 0 .. V - 1. The network of Bengio et al. (2003) without
     their direct connections, and with the GELU of Hendrycks and Gimpel (2016) for tanh.
 
     >>> params = {"C": torch.tensor([[0.0], [1.0]]), "W1": torch.tensor([[1.0], [2.0]]), "b1": torch.tensor([0.0]),
@@ -76,8 +79,8 @@ def mlp_logits(params: dict[str, torch.Tensor], X: torch.Tensor) -> torch.Tensor
     tensor([[ 0.8413, -0.3413],
             [ 0.0000,  0.5000]])
     """
-    _sizes(params, X)
-    hidden = F.gelu(torch.addmm(params["b1"], embed(params["C"], X), params["W1"]))
+    V = _sizes(params, X)["V"]
+    hidden = F.gelu(torch.addmm(params["b1"], _rows(params["C"], X, V), params["W1"]))
     return torch.addmm(params["b2"], hidden, params["W2"])
 
 
@@ -110,7 +113,7 @@ def initial_params(V: int, D: int, H: int, K: int, generator: torch.Generator) -
         "C": normal(V, D, 1.0),
         "W1": normal(K * D, H, 1 / math.sqrt(K * D)),
         "b1": torch.zeros(H, device=device),
-        "W2": normal(H, V, 0.02 / math.sqrt(H)),
+        "W2": normal(H, V, 0.01 / math.sqrt(H)),
         "b2": torch.zeros(V, device=device),
     }
 
@@ -141,7 +144,7 @@ def train_step(
             raise ValueError("loss_fn must return a tensor that holds one number")
         if not loss.requires_grad:
             raise ValueError("loss_fn must return a loss that depends on the parameters it is given")
-        loss = loss.squeeze() if loss.ndim else loss
+        loss = loss.reshape(())
         gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
     with torch.no_grad():
         stepped = {
@@ -173,14 +176,15 @@ def mlp_backward(params: dict[str, torch.Tensor], X: torch.Tensor, Y: torch.Tens
     """
     sizes = _sizes(params, X)
     arguments.tensor("Y", Y, "B", "integer", sizes)
+    Y = Y.long()
     arguments.ids("Y", Y, sizes["V"])
     with torch.no_grad():
         C, W1, b1, W2, b2 = (_at_least_float32(params[name]) for name in NAMES)
-        x = embed(C, X)
+        x = _rows(C, X, sizes["V"])
         a = x @ W1 + b1
         cdf = 0.5 * torch.erfc(-a / math.sqrt(2))
         h = a * cdf
-        dlogits = (torch.softmax(h @ W2 + b2, dim=1) - F.one_hot(Y.long(), sizes["V"]).to(C.dtype)) / sizes["B"]
+        dlogits = (torch.softmax(h @ W2 + b2, dim=1) - F.one_hot(Y, sizes["V"]).to(C.dtype)) / sizes["B"]
         da = (dlogits @ W2.T) * (cdf + a * torch.exp(-0.5 * a * a) / math.sqrt(2 * math.pi))
         dx = (da @ W1.T).view(-1, sizes["D"])
         gradients = {
@@ -208,6 +212,12 @@ def _sizes(params: dict[str, torch.Tensor], X: torch.Tensor) -> dict[str, int]:
         if params[name].dtype != params["C"].dtype:
             raise ValueError(f"{name} must have the dtype of C, {params['C'].dtype}, not {params[name].dtype}")
     return sizes
+
+
+def _rows(C: torch.Tensor, X: torch.Tensor, V: int) -> torch.Tensor:
+    X = X.long()  # not every operator takes uint16, in which long texts are kept
+    arguments.ids("X", X, V)
+    return F.embedding(X, C).flatten(1)
 
 
 def _at_least_float32(value: torch.Tensor) -> torch.Tensor:

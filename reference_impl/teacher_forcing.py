@@ -37,12 +37,12 @@ def shift_targets(
     arguments.whole("eos", eos, low=0)
     limits = torch.iinfo(ids.dtype)
     arguments.whole("ignore_index", ignore_index, low=limits.min, high=limits.max)
-    padding = ids == pad
+    wide = ids.long()  # not every operator takes uint16, in which long texts are kept
+    padding = wide == pad
     if pad == eos:
-        trailing = padding.flip(1).long().cumprod(1).flip(1).bool()
-        padding = torch.zeros_like(trailing)
-        padding[:, 1:] = trailing[:, 1:] & trailing[:, :-1]  # all of the run but its first
-    return ids[:, :-1].clone(), ids[:, 1:].masked_fill(padding[:, 1:], ignore_index)
+        padding = padding.flip(1).cumprod(1).flip(1).bool()  # the run that ends the row
+        padding[:, 1:] &= padding[:, :-1].clone()  # without its first
+    return ids[:, :-1].clone(), wide[:, 1:].masked_fill(padding[:, 1:], ignore_index).to(ids.dtype)
 
 
 def get_batch(data: torch.Tensor, T: int, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,22 +94,23 @@ def cross_entropy(
     arguments.whole("ignore_index", ignore_index, low=-(2**63), high=2**63 - 1)
     arguments.tensor("targets", targets, "...", "integer")
     if targets.shape != logits.shape[:-1]:
-        wanted = tuple(logits.shape[:-1])
-        raise ValueError(f"targets must have the shape of logits without V, {wanted}, not {tuple(targets.shape)}")
+        leading = tuple(logits.shape[:-1])
+        raise ValueError(f"targets must have the shape of logits without V, {leading}, not {tuple(targets.shape)}")
+    targets = targets.long()
     arguments.ids("targets", targets, V, besides=[ignore_index])
-    rows, wanted = logits.reshape(-1, V), targets.reshape(-1).long()
-    scored = wanted != ignore_index
+    rows, labels = logits.reshape(-1, V), targets.reshape(-1)
+    scored = labels != ignore_index
     some_ignored = not scored.all()
     if some_ignored:  # left out before anything is computed: 0 times the gradient of a NaN would still be NaN
-        rows, wanted = rows[scored], wanted[scored]
-    losses = F.cross_entropy(rows if rows.dtype == torch.float64 else rows.float(), wanted, reduction="none")
-    if losses.isnan().any():
-        arguments.no_nan("logits", logits.detach().masked_fill(~scored.view(targets.shape)[..., None], 0))
-    if reduction != "none":
-        return losses.mean() if reduction == "mean" else losses.sum()
-    if some_ignored:
-        losses = losses.new_zeros(scored.shape).masked_scatter(scored, losses)
-    return losses.view(targets.shape)
+        place = scored.nonzero().squeeze(1)
+        rows, labels = rows.index_select(0, place), labels[place]
+    rows = rows if rows.dtype == torch.float64 else rows.float()
+    loss = F.cross_entropy(rows, labels, reduction=reduction)
+    if loss.isnan().any():  # of no row, of a row that holds inf or is all -inf, or of a NaN
+        arguments.no_nan("logits", logits.detach().masked_fill((targets == ignore_index)[..., None], 0))
+    if reduction == "none":
+        loss = (loss.new_zeros(len(scored)).index_copy(0, place, loss) if some_ignored else loss).view(targets.shape)
+    return loss
 
 
 def merge_losses(means: Sequence[float] | torch.Tensor, counts: Sequence[int] | torch.Tensor) -> float | torch.Tensor:
@@ -123,19 +124,21 @@ def merge_losses(means: Sequence[float] | torch.Tensor, counts: Sequence[int] | 
     >>> merge_losses([1.0, 4.0, float("nan")], [30, 10, 0])  # the mean of means would be 2.5
     1.75
     """
-    plain = not isinstance(means, torch.Tensor) and not any(isinstance(mean, torch.Tensor) for mean in means)
-    values = _numbers("means", means)
-    weights = _numbers("counts", counts).detach().to(values.device, torch.float64)
+    values, weights = _numbers("means", means), _numbers("counts", counts).detach()
     if values.shape != weights.shape:
         raise ValueError(f"counts must have one number for each mean, {len(values)}, not {len(weights)}")
+    weights = weights.to(values.device)
     if not ((weights >= 0) & weights.isfinite()).all():
         raise ValueError("counts must hold finite numbers of at least 0")
     counted = weights > 0
     if not counted.any():
         raise ValueError("counts must not all be 0: the mean over no token is undefined")
     weights = weights[counted]
-    merged = (values[counted].double() * (weights / weights.sum())).sum()
-    return merged.item() if plain else merged.to(values.dtype)
+    merged = (values[counted] * (weights / weights.sum())).sum()
+    tensors = [one for one in ([means] if isinstance(means, torch.Tensor) else means) if isinstance(one, torch.Tensor)]
+    if not tensors:
+        return merged.item()
+    return merged.to(tensors[0].dtype if tensors[0].is_floating_point() else torch.get_default_dtype())
 
 
 def mixed_rollout(step: Callable[[list[int]], int], ids: Sequence[int], teacher_mask: Sequence[bool]) -> list[int]:
@@ -145,13 +148,14 @@ def mixed_rollout(step: Callable[[list[int]], int], ids: Sequence[int], teacher_
     ``ids[0]``. Position t > 0 is fed ``ids[t]`` where ``teacher_mask[t]`` is True, else prediction t - 1. Prediction t
     is ``step`` of what the positions 0 .. t were fed. So True everywhere is teacher forcing, and False everywhere is
     generation, which looks at no id but the first; ``teacher_mask[0]`` has no effect. Raises ValueError when ``ids`` is
-    empty or ``teacher_mask`` has another length. A mask drawn at random is the scheduled sampling of Bengio et al.
-    (2015).
+    empty, ``teacher_mask`` has another length, or ``step`` returns anything but a whole number. Teacher forcing is the
+    term of Williams and Zipser (1989); a mask drawn at random is the scheduled sampling of Bengio et al. (2015).
 
     >>> mixed_rollout(lambda prefix: prefix[-1] + 1, [10, 20, 30], [True, True, False])
     [11, 21, 22]
     """
-    ids, mask = _plain(ids), _plain(teacher_mask)
+    ids = _listed("ids must be a list of ids", ids, operator.index)
+    mask = _listed("teacher_mask must be a list of True and False", teacher_mask, bool)
     if not ids:
         raise ValueError("ids is empty: position 0 must be fed the truth")
     if len(mask) != len(ids):
@@ -160,11 +164,7 @@ def mixed_rollout(step: Callable[[list[int]], int], ids: Sequence[int], teacher_
     predictions: list[int] = []
     for t, truth in enumerate(ids):
         fed.append(truth if t == 0 or mask[t] else predictions[-1])
-        predicted = step(list(fed))
-        try:
-            predictions.append(operator.index(predicted))
-        except TypeError:
-            raise ValueError(f"step must return an id, not {predicted!r}") from None
+        predictions += _listed("step must return an id", [step(list(fed))], operator.index)
     return predictions
 
 
@@ -176,7 +176,7 @@ def position_influence(
     Row t, column s. ``losses_fn`` takes embeddings ``(T, D)`` and returns the T losses, a loss for each position. T
     backward passes through one graph; nothing is forced to zero, so a value above the diagonal is a leak. The Euclidean
     norm, in the dtype of ``embeddings``. Raises ValueError when the losses are not T numbers or do not depend on their
-    argument.
+    argument, and for embeddings that make it NaN by holding one.
 
     >>> position_influence(lambda e: (e**2).sum(1).cumsum(0), torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
     tensor([[10.,  0.],
@@ -196,19 +196,25 @@ def position_influence(
         (gradient,) = torch.autograd.grad(losses[t], leaf, retain_graph=True, allow_unused=True)
         if gradient is not None:
             influence[t] = torch.linalg.vector_norm(gradient, dim=1)
+    if influence.isnan().any():
+        arguments.no_nan("embeddings", embeddings.detach())
     return influence
 
 
 def _numbers(name: str, value: Sequence[float] | torch.Tensor) -> torch.Tensor:
-    """A 1-D tensor of what is one already or a list of numbers and 0-dim tensors, which keep their graph."""
+    """A float64 tensor (n,) of numbers, or of 0-dim tensors, which keep their graph; n is at least 1."""
     if not isinstance(value, torch.Tensor):
-        value = list(value)
-        tensors = [one for one in value if isinstance(one, torch.Tensor)]
-        like = tensors[0] if tensors else torch.empty((), dtype=torch.float64)
-        value = torch.stack([torch.as_tensor(one, dtype=like.dtype, device=like.device) for one in value] or [like])
+        try:
+            value = torch.stack([torch.as_tensor(one).double() for one in value])
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"{name} must be a tensor of shape (n,) or a list of n numbers, not {value!r}") from None
     arguments.tensor(name, value, "n", "number")
-    return value
+    return value.double()
 
 
-def _plain(value: Sequence | torch.Tensor) -> list:
-    return value.tolist() if isinstance(value, torch.Tensor) else list(value)
+def _listed(wanted: str, value: Sequence, kind: Callable) -> list:
+    """A list of what ``kind`` makes of each entry; ValueError that begins with ``wanted`` where it cannot."""
+    try:
+        return [kind(one) for one in value]
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{wanted}, not {value!r}") from None
