@@ -75,30 +75,28 @@ def kl(p_logits: torch.Tensor, q_logits: torch.Tensor) -> torch.Tensor:
     ``KL(p || q) = sum over i of p_i (log p_i - log q_i)``: what a text of p costs more when it is predicted with q. It
     is never negative, 0 for equal rows, and not symmetric. A token that p excludes (its logit is -inf) adds nothing;
     one that q excludes and p does not makes it inf, however small p is there. The divergence of finite logits is
-    finite, as far as the dtype reaches. The leading dims broadcast; two dtypes are promoted as torch does. float16 and
-    bfloat16 are computed in float32. Raises ValueError for NaN, for empty tensors, for shapes that do not fit and for
-    dtypes that are not floating. Follows Kullback and Leibler (1951).
+    finite, as far as the dtype reaches. Two dtypes are promoted as torch does; float16 and bfloat16 are computed in
+    float32. Raises ValueError for NaN, for empty tensors, where the shapes differ, and for dtypes that are not
+    floating. Follows Kullback and Leibler (1951).
 
     >>> p, q = torch.tensor([0.5, 0.5, 0]).log(), torch.tensor([0.25, 0.5, 0.25]).log()
     >>> kl(p, q), kl(q, p)  # ln 2 / 2; q allows what p excludes
     (tensor(0.3466), tensor(inf))
     """
-    sizes = arguments.tensor("p_logits", p_logits, "... V")
-    arguments.tensor("q_logits", q_logits, "... V", known=sizes)
-    try:
-        torch.broadcast_shapes(p_logits.shape, q_logits.shape)
-    except RuntimeError:
-        shapes = f"p_logits has {tuple(p_logits.shape)}, q_logits {tuple(q_logits.shape)}"
-        raise ValueError(f"the leading dims of p_logits and q_logits must broadcast; {shapes}") from None
+    arguments.tensor("p_logits", p_logits, "... V")
+    arguments.tensor("q_logits", q_logits, "... V")
+    if p_logits.shape != q_logits.shape:
+        shapes = f"{tuple(p_logits.shape)}, not {tuple(q_logits.shape)}"
+        raise ValueError(f"q_logits must have the shape of p_logits, {shapes}")
     logp, logq = _log_softmax("p_logits", p_logits), _log_softmax("q_logits", q_logits)
     p, q, excluded = logp.exp(), logq.exp(), logp == -math.inf
-    gap = (logp - logq).masked_fill(excluded, -math.inf)
+    gap = logp - logq
     # The sum of p gap + q - p is the same, since p and q sum to 1. But none of its terms is negative, and what rounding
     # did to the two normalisers cancels, so a small divergence keeps its digits. The branches are computed everywhere:
     # each is fed a harmless 0 where the other one is taken, or a gradient there would be NaN.
     missed, near = gap == math.inf, gap >= -1
     small = gap.masked_fill(~near | missed, 0)
-    near_term = p * (small + torch.expm1(-small)).clamp(min=0)
+    near_term = p * (small + torch.expm1(-small))
     far_term = p * gap.masked_fill(near | excluded, 0) + (q - p)
     terms = torch.where(near, near_term, far_term).masked_fill(missed, math.inf)
     return terms.sum(-1).to(torch.promote_types(p_logits.dtype, q_logits.dtype))
@@ -154,7 +152,7 @@ def sequence_logprob(logits: torch.Tensor, ids: torch.Tensor, lengths: torch.Ten
     top, log_sum = _top_and_log_sum(rows)
     if top.isnan().any():
         arguments.no_nan("logits", logits.masked_fill(~counts.unsqueeze(-1), 0))
-    logp = (_wide(rows.gather(1, chosen.unsqueeze(1))) - top - log_sum).squeeze(1)
+    logp = (rows.gather(1, chosen.unsqueeze(1)) - top - log_sum).squeeze(1)
     return torch.zeros(B, T, dtype=logp.dtype, device=logp.device).masked_scatter(counts, logp).sum(1)
 
 
@@ -193,6 +191,15 @@ def total_probability(p0: torch.Tensor, P: torch.Tensor, eos: int, L: int) -> tu
     return finished.to(dtype), alive.sum().to(dtype)
 
 
+def wide(x: torch.Tensor) -> torch.Tensor:
+    """The same numbers in float32, if they are in half precision: sums and differences of them need the digits.
+
+    >>> wide(torch.tensor([0.5], dtype=torch.float16)).dtype, wide(torch.tensor([0.5], dtype=torch.float64)).dtype
+    (torch.float32, torch.float64)
+    """
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def _no_distribution(name: str, wrong: torch.Tensor) -> None:
     """ValueError where an entry is marked as wrong."""
     if wrong.any():
@@ -206,16 +213,11 @@ def _log_softmax(name: str, logits: torch.Tensor, dim: int = -1) -> torch.Tensor
     top, log_sum = _top_and_log_sum(logits, dim)
     if top.isnan().any():  # the maximum of a slice with a NaN is NaN, so one look at each slice is enough
         arguments.no_nan(name, logits)
-    return _wide(logits) - top - log_sum
+    return wide(logits) - top - log_sum
 
 
 def _top_and_log_sum(logits: torch.Tensor, dim: int = -1) -> tuple[torch.Tensor, torch.Tensor]:
     """The largest logit, and the log of the sum of exp of all logits less it; both keep ``dim``, with size 1."""
-    wide = _wide(logits)
-    top = wide.detach().amax(dim, keepdim=True)  # a constant to the gradient: it cancels, whatever it is
-    return top, (wide - top).exp().sum(dim, keepdim=True).log()
-
-
-def _wide(x: torch.Tensor) -> torch.Tensor:
-    """The same numbers in float32 at least."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    logits = wide(logits)
+    top = logits.detach().amax(dim, keepdim=True)  # a constant to the gradient: it cancels, whatever it is
+    return top, (logits - top).exp().sum(dim, keepdim=True).log()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,8 +49,6 @@ def test_interpolation_by_hand():
     mixed = interpolate([bigram, torch.tensor([0.25, 0.75, 0])], [0.6, 0.4])
     assert_close(mixed, torch.tensor([[0.4, 0.6, 0], [0.25, 0.75, 0], [0.1, 0.3, 0.6]]))
     assert_close(interpolate([bigram, bigram.mean(0)], [1, 0])[1], torch.zeros(3))
-    with pytest.raises(ValueError, match="zip"):
-        interpolate([bigram], [0.5, 0.5])
 
 
 # kneser_ney
@@ -118,11 +115,3 @@ def test_contexts_that_begin_with_the_begin_token_keep_raw_counts():
     # Different ids before 1, 2 and 3: two, one and one. The discount takes one of each, a third of the 3 / 4 for all.
     assert_close(lower, torch.tensor([0, 0.5, 0.25, 0.25]))
     assert_close(kneser_ney(counts, [0], 0.5, bos=0), torch.tensor([0, 0, 2.5, 0.5]) / 4 + lower / 4)
-
-
-def test_a_discount_outside_zero_and_one_or_too_long_a_context_is_refused():
-    counts = torch.ones(3, 3, dtype=torch.int64)
-    with pytest.raises(ValueError, match="discount"):
-        kneser_ney(counts, [], 1.5, bos=0)
-    with pytest.raises(ValueError, match="context"):
-        kneser_ney(counts, [1, 2], 0.5, bos=0)
