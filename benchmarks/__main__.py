@@ -1,37 +1,30 @@
-"""``python -m benchmarks``: runs every benchmark, prints a table, writes ``_build/bench.json``."""
+"""``python -m benchmarks``: runs every benchmark that is not long, prints a table, writes ``_build/bench.json``."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
-import os
-import platform
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import provenance
+
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ("grading", "building")
+LONG = ("ladder",)  # these run only when they are named
 
 
 def main(argv: list[str]) -> int:
     """The exit code; every figure stands beside the peer it is compared with, measured in the same run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("only", nargs="*", choices=[[], *MODULES], help="which to run; all when none is named")
+    parser.add_argument("only", nargs="*", choices=[[], *MODULES, *LONG],
+                        help=f"which to run; when none is named, all but {', '.join(LONG)}")
     chosen = parser.parse_args(argv).only or MODULES
-    import torch
-
-    found = {
-        "command": "python -m benchmarks " + " ".join(chosen),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "results": [],
-    }
+    found = {**provenance("python -m benchmarks " + " ".join(chosen)), "results": []}
     for name in chosen:
         found["results"] += importlib.import_module(f"benchmarks.{name}").run()
     table = Table(title=f"Measured here on {found['date'][:10]} ({found['machine']})")
