@@ -91,7 +91,7 @@ def _gpt_sizes(params: Mapping[str, torch.Tensor]) -> tuple[int, int, int]:
     V, D, dtype = sizes["V"], sizes["D"], params["wte.weight"].dtype
     context = len(params.get("wpe.weight", ()))
     check_params(params, "", {"wpe.weight": (context, D), "ln_f.weight": (D,), "ln_f.bias": (D,)}, dtype)
-    layers = sum(name.endswith("ln_1.weight") for name in params)
+    layers = len({name.split(".", 2)[1] for name in params if name.startswith("h.")})
     for layer in range(layers):
         check_params(params, f"h.{layer}.", block_shapes(D), dtype)
     return V, D, layers
