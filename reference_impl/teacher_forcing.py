@@ -193,7 +193,8 @@ def position_influence(
         raise ValueError("losses_fn must return losses that depend on the embeddings it is given")
     influence = torch.zeros(sizes["T"], sizes["T"], dtype=embeddings.dtype, device=embeddings.device)
     for t in range(sizes["T"]):
-        (gradient,) = torch.autograd.grad(losses[t], leaf, retain_graph=True, allow_unused=True)
+        with torch.enable_grad():  # one loss is taken out of all, and that is part of the graph
+            (gradient,) = torch.autograd.grad(losses[t], leaf, retain_graph=True, allow_unused=True)
         if gradient is not None:
             influence[t] = torch.linalg.vector_norm(gradient, dim=1)
     if influence.isnan().any():
@@ -205,7 +206,7 @@ def _numbers(name: str, value: Sequence[float] | torch.Tensor) -> torch.Tensor:
     """A float64 tensor (n,) of numbers, or of 0-dim tensors, which keep their graph; n is at least 1."""
     if not isinstance(value, torch.Tensor):
         try:
-            value = torch.stack([torch.as_tensor(one).double() for one in value])
+            value = torch.stack([torch.as_tensor(one, dtype=torch.float64) for one in value])
         except (TypeError, ValueError, RuntimeError):
             raise ValueError(f"{name} must be a tensor of shape (n,) or a list of n numbers, not {value!r}") from None
     arguments.tensor(name, value, "n", "number")
