@@ -3,7 +3,8 @@
 The filters take logits ``(..., V)`` over the last dim and return logits: what they take away is -inf, what they leave
 keeps its value, its dtype and its gradient. An entry that is -inf already stays so, and so does a whole row of them. A
 NaN or +inf logit is refused. Usual order: penalty, temperature, filters; then a softmax and :func:`sample`. Each
-docstring says where transformers' class for the same step answers otherwise, and a test shows it.
+docstring says where transformers' class for the same step answers otherwise, and a test shows it; all of them let NaN
+and +inf pass.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 
 from reference_impl import arguments
 
-SLACK = 1e-12  # a decimal threshold and a float64 sum both carry rounding: closer than this, two numbers are equal
+SLACK = 1e-10  # a decimal threshold and a float64 sum carry rounding: equal is what differs by no larger part than this
 
 
 def temperature(logits: torch.Tensor, T: float) -> torch.Tensor:
@@ -74,16 +75,18 @@ def top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
 def top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
     """Logits of the nucleus, the smallest set of likeliest tokens that holds p of the mass: ``(..., V) -> (..., V)``.
 
-    In order of falling probability, equal ones by id, a token is kept if the mass strictly before it is below p; the
-    first is always kept. So p = 0 keeps one token, and p = 1 changes nothing. Probabilities and their running sum are
-    float64 whatever the logits are, and a mass within 1e-12 of p is not below it: ten equal logits and p = 0.8 keep
-    eight. An answer in float32 can differ only where a mass lies within its own rounding of p. Raises ValueError for p
-    outside [0, 1]. Follows Holtzman et al. (2020), section 3.1.
+    In order of falling probability, equal ones by id, a token is kept if the mass strictly before it is below p, in
+    other words if the mass from it on is above 1 - p; the first is always kept. So p = 0 keeps one token, and p = 1
+    changes nothing. The mass from a token on is added up in float64, whatever the logits are, from the least likely
+    one, and equals 1 - p if it differs by at most a 1e-10th: ten equal logits and p = 0.8 keep eight. A float32 answer
+    can differ only where a mass lies within its rounding of p. float32 logits hold a table to 1e-7 only, so a tie with
+    p on paper is one only in float64. Raises ValueError for p outside [0, 1]. Follows Holtzman et al. (2020), section
+    3.1.
 
-    Differs from transformers' TopPLogitsWarper, which adds up float32 (or narrower) probabilities from the least
-    likely and drops a token while that sum is at most 1 - p. The set is the same but for rounding, which grows with V
-    and moves masses near p; for ties at the cut, where its unstable sort decides; for p = 1, where it drops tokens
-    whose sum rounds to 0; and for ``min_tokens_to_keep``. It takes (B, V) only.
+    Differs from transformers' TopPLogitsWarper, which adds and compares in the logits' dtype, without slack: ten equal
+    float32 logits and p = 0.1 keep two, and in bfloat16 a large nucleus is off by dozens. Of equal logits at the cut
+    its unstable sort decides, mostly for the higher ids. p = 1 drops tokens whose sum rounds to 0. It takes (B, V)
+    only, and keeps at least ``min_tokens_to_keep``.
 
     >>> top_p(torch.tensor([0.1, 0.2, 0.4, 0.3]).log(), 0.65).exp()
     tensor([0.0000, 0.0000, 0.4000, 0.3000])
@@ -94,8 +97,8 @@ def top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
     if p == 1:
         return logits.clone()
     ordered, order = logits.detach().sort(dim=-1, descending=True, stable=True)
-    before = ordered.double().softmax(-1).cumsum(-1).roll(1, -1)
-    kept = before < p - SLACK
+    onward = ordered.double().softmax(-1).flip(-1).cumsum(-1).flip(-1)  # its own mass and that of all behind it
+    kept = onward > (1 - p) * (1 + SLACK)
     kept[..., 0] = True
     return logits.masked_fill(~torch.empty_like(kept).scatter_(-1, order, kept), -math.inf)
 
@@ -104,12 +107,13 @@ def min_p(logits: torch.Tensor, p: float) -> torch.Tensor:
     """Logits of the tokens at least p times as likely as the likeliest: ``(..., V) -> (..., V)``.
 
     p = 0 changes nothing; p = 1 keeps every token tied for the first place. Compared are differences of logits with
-    ln p, in float64; a ratio equal to p but for a 1e-12th of it is kept. Raises ValueError for p outside [0, 1].
-    Follows Nguyen et al. (2025), *Turning Up the Heat*.
+    ln p, in float64; a ratio below p by less than a 1e-10th of it is kept. float32 logits hold a table to 1e-7 only: a
+    tie with p on paper is one only in float64. Raises ValueError for p outside [0, 1]. Follows Nguyen et al. (2025),
+    *Turning Up the Heat*.
 
-    Differs from transformers' MinPLogitsWarper, which compares float32 (or narrower) probabilities, so that logits that
-    differ by less than the rounding of a probability are equal to it, and a token whose probability and threshold both
-    round to 0 stays; and for ``min_tokens_to_keep``.
+    Differs from transformers' MinPLogitsWarper, which compares probabilities in the logits' dtype: logits that differ
+    by less than the rounding of a probability count as equal, and a token whose probability and threshold both round
+    to 0 stays. It keeps at least ``min_tokens_to_keep``.
 
     >>> min_p(torch.tensor([0.85, 0.10, 0.03, 0.02]).log(), 0.1).exp()
     tensor([0.8500, 0.1000, 0.0000, 0.0000])

@@ -147,6 +147,14 @@ def test_a_hundred_thousand_equal_tokens_do_not_blur_the_nucleus(dtype):
     assert len(kept(top_p(torch.zeros(100_000, dtype=dtype), 0.250001))) == 25_001
 
 
+def test_a_nucleus_of_nearly_everything_by_sums_without_rounding():
+    row = torch.randn(3000, generator=torch.Generator().manual_seed(5)).mul(5)
+    likely = sorted(weights(row.tolist()), reverse=True)
+    for rest in (1e-3, 1e-6, 1e-9, 1e-12):
+        behind = next(n for n in range(1, 3001) if math.fsum(likely[-n:]) > rest * math.fsum(likely))
+        assert len(kept(top_p(row, 1 - rest))) == 3000 - behind + 1
+
+
 @pytest.mark.parametrize("change", [lambda x: top_p(x, 1), lambda x: min_p(x, 0), lambda x: top_k(x, 4),
                                     lambda x: top_k(x, 9), lambda x: temperature(x, 1)])
 def test_settings_that_change_nothing(change):

@@ -90,10 +90,10 @@ def test_a_vocabulary_of_bfloat16_is_drawn_from_its_own_probabilities():
 @pytest.mark.parametrize(("probs", "u", "said"), [
     ([[0.5, 0.4]], [0.1], "probs must sum"), ([[0.5, 0.502]], [0.1], "probs must sum"), ([[0.0, 0.0]], [0.1], "sum"),
     ([[1.1, -0.1]], [0.1], "probs must be 0 or more"), ([[math.nan, 1]], [0.1], "probs must not hold NaN"),
-    ([[math.inf, 1]], [0.1], "probs must sum"), ([[0.5, 0.5]], [1.0], "u must be in"), ([[1.0]], [-0.1], "u must be in"),
-    ([[0.5, 0.5]], [math.nan], "u must be in"), ([[0.5, 0.5]], [0.1, 0.2], "u must be a"), ([[]], [0.1], "empty"),
-    ([[0.5, 0.5]], [0], "u must be a"), ([[1, 0]], [0.1], "probs must have a floating"),
-    ([[1.0, 0], [0.5, 0.1]], [0, 0.1], "probs must sum")])
+    ([[math.inf, 1]], [0.1], "probs must sum"), ([[1.0, 0], [0.5, 0.1]], [0, 0.1], "probs must sum"),
+    ([[0.5, 0.5]], [1.0], "u must be in"), ([[1.0]], [-0.1], "u must be in"), ([[1.0]], [math.nan], "u must be in"),
+    ([[0.5, 0.5]], [0.1, 0.2], "u must be a"), ([[0.5, 0.5]], [0], "u must be a"), ([[]], [0.1], "empty"),
+    ([[1, 0]], [0.1], "probs must have a floating")])
 def test_what_is_no_distribution_or_no_uniform_is_refused(probs, u, said):
     with pytest.raises(ValueError, match=said):
         sample(torch.tensor(probs), torch.tensor(u))
