@@ -172,10 +172,9 @@ def unmask_step(logits: torch.Tensor, ids: torch.Tensor, mask_id: int, n: int) -
     scores = logits.detach().to(_wide(logits))
     if mask_id < sizes["V"]:
         scores = scores.index_fill(2, torch.tensor([mask_id], device=logits.device), -torch.inf)
-    top = scores.amax(2)
+    top, best = scores.max(2)  # the first of equal ones
     if not bool(top.isfinite().logical_or(~masked).all()):
         raise ValueError("logits must be below inf, and above -inf for at least one id besides mask_id at every mask")
-    best = scores.argmax(2)  # the first of equal ones, which max() does not promise
     others = scores.scatter(2, best[..., None], -torch.inf).sub(top[..., None]).exp().sum(2)  # 1 / confidence - 1
     first = others.masked_fill(~masked, torch.inf).argsort(dim=1, stable=True)[:, :n]
     filled = torch.zeros_like(masked).scatter(1, first, True) & masked
