@@ -26,8 +26,8 @@ def cumulative(cdf_fn: Callable, prefix: list[int]) -> Sequence[int]:
     [0, 1, 1, 4]
     """
     cdf = cdf_fn(prefix)
-    if isinstance(cdf, torch.Tensor):
-        cdf = cdf.detach().cpu().numpy()
+    if isinstance(cdf, torch.Tensor) and not cdf.is_floating_point():
+        cdf = cdf.cpu().numpy()
     if isinstance(cdf, np.ndarray) and cdf.dtype.kind in "iu" and cdf.ndim == 1:  # large vocabularies: no list is made
         falls = bool((cdf[1:] < cdf[:-1]).any())
     else:
