@@ -27,7 +27,7 @@ def nearest(x: torch.Tensor, y: torch.Tensor, steepest: float) -> tuple[float, f
     minima = ((error <= padded[:-2]) & (error <= padded[2:])).nonzero().squeeze(1)
     minima = minima[error[minima].argsort(stable=True)][:8]
     left, right = grid[(minima - 1).clamp(min=0)], grid[(minima + 1).clamp(max=len(grid) - 1)]
-    for _ in range(60):
+    for _ in range(48):
         middle = (left * right).sqrt()
         falls = solve(middle, x, y)[3] < 0
         left, right = torch.where(falls, middle, left), torch.where(falls, right, middle)

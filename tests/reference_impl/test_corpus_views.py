@@ -17,7 +17,7 @@ VIEWS = pytest.mark.parametrize("view", [BYTES, WORDS, Words()], ids=["bytes", "
 
 @VIEWS
 @given(text=TEXTS | LIKELY)
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_text_comes_back_and_each_byte_is_counted_once(view, text):
     ids = view.encode(text)
     assert view.decode(ids) == text
@@ -26,7 +26,7 @@ def test_every_text_comes_back_and_each_byte_is_counted_once(view, text):
 
 
 @given(TEXTS)
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_byte_ids_are_pythons_own_bytes_moved_by_two(text):
     assert BYTES.encode(text) == [b + 2 for b in text.encode("utf-8")]
     assert BYTES.V == len(BYTES.pieces) == len(BYTES.token_bytes) == 258
@@ -34,7 +34,7 @@ def test_byte_ids_are_pythons_own_bytes_moved_by_two(text):
 
 @VIEWS
 @given(st.lists(st.integers(0, 257), max_size=20))
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_ids_are_some_text(view, ids):
     spelt = {0: BOS.encode(), 1: EOS.encode()}
     data = b"".join(spelt.get(i, bytes([max(i - 2, 0)])) for i in ids)
@@ -74,7 +74,7 @@ def test_a_word_of_one_byte_has_one_id_only():
 
 
 @given(TEXTS | LIKELY)
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_words_are_cut_and_not_changed(text):
     words = split_words(text)
     assert "".join(words) == text

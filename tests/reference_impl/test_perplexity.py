@@ -26,7 +26,7 @@ def test_the_numbers_of_the_course():
 
 
 @given(st.integers(1, 40), st.integers(0, 2**30))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_perplexity_is_exp_of_torchs_cross_entropy(n, seed):
     logits = torch.randn(n, 7, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     targets = torch.randint(0, 7, (n,), generator=torch.Generator().manual_seed(seed))
@@ -114,7 +114,7 @@ def test_what_is_too_large_is_inf_and_gradients_flow():
 
 
 @given(st.data(), st.sampled_from([torch.float32, torch.float64]), st.sampled_from([torch.int32, torch.int64]))
-@settings(deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_bits_per_byte_is_its_definition(data, dtype, whole):
     B, T, V = (data.draw(st.integers(1, n)) for n in (3, 6, 5))
     lengths = data.draw(st.lists(st.integers(0, 4), min_size=V, max_size=V))

@@ -79,7 +79,7 @@ def test_by_hand():
 
 
 @given(messages())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_code_lies_in_the_interval_comes_back_and_is_shorter_than_the_loss_plus_one(message):
     cdf_fn, ids = message
     low, width = interval(cdf_fn, ids)
@@ -116,7 +116,7 @@ def test_powers_of_two_cost_at_most_their_loss(exponents):
 
 
 @given(MODELS, st.lists(st.integers(0, 1), max_size=8), st.integers(0, 80))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_bits_are_a_message_of_any_length(rows, bits, n):
     """Few bits and many ids: where the number is a border between two ids, or says nothing for long."""
     ids = arithmetic_decode(model(rows), bits, n)
@@ -158,15 +158,15 @@ def test_a_text_is_as_long_as_its_loss_under_a_model_that_learns_as_it_reads():
     assert arithmetic_decode(adaptive, bits, len(text)) == text
 
 
-@pytest.mark.parametrize("rare", [0, 1, 50, 4000])
+@pytest.mark.parametrize("rare", [0, 1, 50, 3000])
 def test_thousands_of_ids_that_are_all_but_certain_or_all_but_impossible(rare):
     total = 2**32 + 1
-    ids = [int(t % (4000 // rare) == 0) if rare else 0 for t in range(4000)]
+    ids = [int(t % (3000 // rare) == 0) if rare else 0 for t in range(3000)]
     cdf = [0, total - 3, total]
-    loss = -sum(ids) * math.log2(3 / total) - (4000 - sum(ids)) * math.log2(1 - 3 / total)
+    loss = -sum(ids) * math.log2(3 / total) - (3000 - sum(ids)) * math.log2(1 - 3 / total)
     bits = arithmetic_encode(lambda prefix: cdf, ids)
     assert len(bits) < loss + 1
-    assert arithmetic_decode(lambda prefix: cdf, bits, 4000) == ids
+    assert arithmetic_decode(lambda prefix: cdf, bits, 3000) == ids
 
 
 def test_the_digits_in_use_become_fewer_as_the_bits_are_read():

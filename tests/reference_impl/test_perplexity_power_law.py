@@ -46,7 +46,7 @@ def planted(draw):
 
 
 @given(planted())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_a_planted_law_is_found(case):
     N, *parameters = case
     y = law(N, *parameters)
@@ -73,7 +73,7 @@ def test_the_fit_of_hoffmann_et_al_by_hand():
 
 
 @given(LOSSES, SIZES, st.floats(0.3, 6))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_no_exponent_has_a_smaller_error(y, smallest, decades):
     N = smallest * np.logspace(0, decades, len(y))
     found = fit_power_law(N, y)
@@ -81,12 +81,12 @@ def test_no_exponent_has_a_smaller_error(y, smallest, decades):
     assert found[1] >= 0
     assert found[2] >= 0
     steepest = 600 / np.abs(np.log(N)).max()
-    errors = [best_for(a, N, np.array(y)) for a in steepest * np.logspace(-6, 0, 250)]
+    errors = [best_for(a, N, np.array(y)) for a in steepest * np.logspace(-6, 0, 200)]
     assert squares(N, y, found) <= min(errors) * (1 + 1e-9) + 1e-14
 
 
 @given(LOSSES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_the_error_has_no_slope_at_what_was_found(y):
     """The conditions of Karush, Kuhn and Tucker: no slope, or at a bound and sloping into it."""
     N = torch.logspace(0, 4, len(y), dtype=torch.float64)
@@ -145,7 +145,7 @@ def test_sizes_that_are_nearly_equal_and_sizes_that_repeat():
     assert squares(N, law(N, 0.5, 1e5, 1), fit_power_law(N, law(N, 0.5, 1e5, 1))) < 1e-18
     N, y = [1, 1, 4, 4, 16, 16], [9.5, 8.5, 5.25, 4.75, 3, 3]  # two runs a size, about the law 1 + 8 / sqrt(N)
     assert fit_power_law(N, y) == pytest.approx((0.5, 8, 1))
-    twice = torch.arange(1, 2001).repeat(2)
+    twice = torch.arange(1, 1001).repeat(2)
     assert fit_power_law(twice, 1 + 8 * twice.double() ** -0.5) == pytest.approx((0.5, 8, 1))
 
 
