@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = ("grading", "building")
+MODULES = ("grading", "building", "kneser_ney")
 LONG = ("ladder",)  # these run only when they are named
 
 
