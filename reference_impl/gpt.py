@@ -121,36 +121,66 @@ class GPT:
     """
 
     def __init__(self, params: Mapping[str, torch.Tensor], n_head: int):
-        self.params = params if isinstance(params, dict) else dict(params)
-        self.n_head = n_head
-        gpt_logits(self.params, torch.zeros(1, 1, dtype=torch.int64, device=self._wte.device), n_head)
-        self.V, self.D = self._wte.shape
-        self.context = len(params["wpe.weight"])
-        self.layers = len({name.split(".")[1] for name in params if name.startswith("h.")})
-
-    @property
-    def _wte(self):
-        return self.params["wte.weight"]
+        gpt_logits(params, torch.zeros(1, 1, dtype=torch.int64, device=_device(params)), n_head)  # checks them all
+        self.params, self.n_head = dict(params), n_head
+        (self.V, self.D), self.context = params["wte.weight"].shape, len(params["wpe.weight"])
+        layers = len({name.split(".")[1] for name in params if name.startswith("h.")})
+        self._blocks = [[params[f"h.{layer}.{name}"] for name in block_shapes(self.D)] for layer in range(layers)]
+        self._head: torch.Tensor | None = None
 
     def new_cache(self, B: int) -> KVCache:
         """An empty cache for B sequences of up to ``context`` tokens, of the parameters' dtype and device."""
         wte = self.params["wte.weight"]
-        return KVCache(self.layers, B, self.n_head, self.context, self.D // self.n_head, wte.dtype, wte.device)
+        return KVCache(len(self._blocks), B, self.n_head, self.context, self.D // self.n_head, wte.dtype, wte.device)
 
     def __call__(self, ids: torch.Tensor, cache: KVCache | None = None) -> torch.Tensor:
         """The logits of ids: ``(B, t) -> (B, t, V)``."""
         if cache is None:
             return gpt_logits(self.params, ids, self.n_head)
+        if len(cache.lengths) != len(self._blocks):
+            raise ValueError(f"cache must have {len(self._blocks)} layers as the model has, not {len(cache.lengths)}")
+        with torch.no_grad():
+            one = isinstance(ids, torch.Tensor) and ids.shape == (cache.keys[0].shape[0], 1)
+            return self._step(ids, cache) if one else self._chunk(ids, cache)
+
+    def _chunk(self, ids: torch.Tensor, cache: KVCache) -> torch.Tensor:
         start = cache.lengths[0]
 
-        def attend(layer, q, k, v):
+        def attend(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             k, v = cache.update(layer, k, v)
-            if not start:
+            if start == 0:
                 return F.scaled_dot_product_attention(q, k, v, is_causal=True)
             return fused_attention(q, k, v, causal_mask(q.shape[2], k.shape[2]).to(q.device))
 
-        with torch.no_grad():
-            return gpt_with(self.params, ids, start, self.n_head, attend)
+        return gpt_with(self.params, ids, start, self.n_head, attend)
+
+    def _step(self, ids: torch.Tensor, cache: KVCache) -> torch.Tensor:
+        """:meth:`_chunk` for one token a sequence, in as few operations as it takes: each costs as much as its work."""
+        start, D, norm, linear = cache.lengths[0], (self.D,), torch.layer_norm, torch.addmm
+        end, heads = start + 1, (len(ids), 3, self.n_head, 1, self.D // self.n_head)
+        if end > min(self.context, cache.capacity):
+            raise ValueError(f"ids must fit into the {min(self.context, cache.capacity)} positions; {start} are taken")
+        arguments.ids("ids", ids, self.V)
+        x = F.embedding(ids[:, 0], self.params["wte.weight"]) + self.params["wpe.weight"][start]
+        for block, pair, keys, values in zip(self._blocks, cache.pairs, cache.keys, cache.values):
+            gain1, shift1, W_qkv, b_qkv, W_proj, b_proj, gain2, shift2, W_in, b_in, W_out, b_out = block
+            qkv = linear(b_qkv, norm(x, D, gain1, shift1, EPSILON), W_qkv).view(heads).transpose(0, 1)
+            pair.narrow(3, start, 1).copy_(qkv.narrow(0, 1, 2))
+            seen = F.scaled_dot_product_attention(qkv[0], keys.narrow(2, 0, end), values.narrow(2, 0, end))
+            x += linear(b_proj, seen.view(x.shape), W_proj)
+            h = F.gelu(linear(b_in, norm(x, D, gain2, shift2, EPSILON), W_in), approximate="tanh")
+            x += linear(b_out, h, W_out)
+        cache.lengths = [end] * len(self._blocks)
+        x = norm(x, D, self.params["ln_f.weight"], self.params["ln_f.bias"], EPSILON)
+        return (x @ self._tied_head())[:, None]
+
+    def _tied_head(self) -> torch.Tensor:
+        """The embeddings as a matrix (D, V); on a CPU a copy laid out so: a row times it takes half the time."""
+        if self._head is None:
+            with torch.inference_mode(False), torch.no_grad():
+                wte = self.params["wte.weight"]
+                self._head = wte.t().contiguous() if wte.device.type == "cpu" else wte.t()
+        return self._head
 
 
 def _shapes(V: int, context: int, D: int, layers: int) -> dict[str, tuple[int, ...]]:
@@ -159,3 +189,8 @@ def _shapes(V: int, context: int, D: int, layers: int) -> dict[str, tuple[int, .
     for layer in range(layers):
         shapes |= {f"h.{layer}.{name}": shape for name, shape in block_shapes(D).items()}
     return shapes | {"ln_f.weight": (D,), "ln_f.bias": (D,)}
+
+
+def _device(params: object) -> torch.device | None:
+    wte = params.get("wte.weight") if isinstance(params, Mapping) else None
+    return getattr(wte, "device", None)

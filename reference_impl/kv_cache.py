@@ -177,7 +177,7 @@ def fit_context(
         T = len(ids)
     else:
         raise ValueError(f"ids must be a list or a tensor of ids, not {type(ids).__name__}")
-    fits = T <= window
+    fits = window >= T
     if not fits and policy == "refuse":
         raise ValueError(f"ids must fit into the window of {window}; there are {T}")
     first = 0 if fits or policy != "keep_start" else keep
