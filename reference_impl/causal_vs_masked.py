@@ -75,7 +75,7 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Ten
     # q is scaled before the product: T d numbers to scale instead of T S, and further from overflow.
     scores = (q.to(wide) / math.sqrt(q.shape[-1])) @ k.to(wide).mT
     nothing = ~mask.any(-1, keepdim=True)
-    # A row of -inf alone would be NaN, and so would its gradient: such a row keeps its scores and is zeroed afterwards.
+    # A row of -inf alone would be NaN on the way, forward and backward: it keeps its scores and is zeroed afterwards.
     weights = scores.masked_fill(~(mask | nothing), -math.inf).softmax(-1).masked_fill(nothing, 0)
     return _without_nan((weights @ v.to(wide)).to(q.dtype), q=q, k=k, v=v)
 
@@ -209,7 +209,7 @@ def pseudo_logprob(
     is special, ``special[id]``, are neither masked nor scored; where nothing is scored the result is 0. It is no
     log-probability of the text: over all texts its exp need not sum to 1 (two bits that are always equal sum to 2). The
     result has the dtype of the logits, float32 where they are of half precision, and gradients flow. Raises ValueError
-    for ids outside 0 .. V - 1 and for NaN logits. Follows Salazar et al. (2020), section 2.
+    for ids outside 0 .. V - 1 and for NaN logits. Follows Salazar et al. (2020).
 
     >>> def equal_bits(ids):  # id 2 is the mask; what the one token is, the other is too
     ...     other = ids.flip(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -83,10 +84,12 @@ def test_attention_and_its_gradients_are_torchs_and_a_fully_masked_row_is_zero(s
 @pytest.mark.parametrize("function", [attention, fused_attention])
 def test_where_nothing_may_be_seen_gradients_are_zero_not_nan(function):
     inputs = [normal(i, 2, 3, 4, dtype=torch.float32).requires_grad_() for i in range(3)]
-    result = function(*inputs, torch.zeros(3, 3, dtype=torch.bool))
-    assert not result.any()
-    for gradient in torch.autograd.grad(result.sum(), inputs):
-        assert_close(gradient, torch.zeros_like(gradient))
+    with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):  # raises for a NaN on the way, too
+        warnings.simplefilter("ignore")
+        result = function(*inputs, torch.zeros(3, 3, dtype=torch.bool))
+        assert not result.any()
+        for gradient in torch.autograd.grad(result.sum(), inputs):
+            assert_close(gradient, torch.zeros_like(gradient))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -124,6 +127,9 @@ def test_what_is_masked_has_no_effect_whatever_finite_number_it_is():
     expected = attention(q, k, v, causal_mask(4))[:2]
     k[2:], v[2:] = 1e200, -1e300
     assert_close(attention(q, k, v, causal_mask(4))[:2], expected, rtol=0, atol=0)
+    low = torch.tensor([[-1e30], [0.0]], dtype=torch.float64)  # what is seen has a score of -1e30, what is masked of 0
+    ones, seen = torch.ones(1, 1, dtype=torch.float64), torch.tensor([[True, False]])
+    assert attention(ones, low, torch.tensor([[3.0], [5.0]]).double(), seen).item() == 3
 
 
 def test_a_batch_equals_its_rows_and_leading_dims_broadcast():
