@@ -164,9 +164,10 @@ def sample(probs: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
     """One token of each row, the first id whose CDF exceeds u: ``(..., V), (...) -> (...)``, int64.
 
     This inverts the CDF: for uniform u in [0, 1) a token comes with its probability. The CDF is a float64 running sum
-    in the order of ids. Where rounding leaves the whole sum at or below u, the last id of positive probability comes;
-    one of probability 0 never does. Raises ValueError unless probabilities are 0 or more and sum to 1 within 1e-3 (1e-2
-    in half precision), and every u is in [0, 1). Follows Devroye (1986), chapter III.
+    in the order of ids; a float32 one can differ where u lies within its rounding of it. Where rounding leaves the
+    whole sum at or below u, the last id of positive probability comes; one of probability 0 never does. Raises
+    ValueError unless probabilities are 0 or more and sum to 1 within 1e-3 (1e-2 in half precision), and every u is in
+    [0, 1). Follows Devroye (1986), chapter III.
 
     Differs from transformers' ``generate``, which leaves the draw to ``torch.multinomial`` and its hidden generator.
 
@@ -188,6 +189,7 @@ def sample(probs: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
             raise ValueError(f"probs must sum to 1 within {allowed}, not to {cdf[..., -1][~sums][0].item()}")
         raise ValueError("u must be in [0, 1)")
     places, possible = torch.arange(V, device=probs.device), probs > 0
+    # a sum made in parallel, as on a GPU, need not stand still at a probability of 0
     first = places.masked_fill(~((cdf > u.unsqueeze(-1)) & possible), V).amin(-1)
     return torch.minimum(first, places.masked_fill(~possible, -1).amax(-1))
 

@@ -140,6 +140,15 @@ def test_halves_and_quarters_at_their_thresholds():
     assert kept(min_p(torch.tensor([2.0, 1.0, 2.0]), 1)) == [0, 2]
 
 
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 5))
+@settings(deadline=None, max_examples=80)
+def test_thresholds_that_are_exact_on_paper_are_exact_in_float64(counts, j):
+    logits, falling = torch.tensor(counts, dtype=torch.float64).log(), sorted(counts, reverse=True)
+    j = j % len(counts)
+    assert len(kept(top_p(logits, sum(falling[: j + 1]) / sum(counts)))) == j + 1
+    assert len(kept(min_p(logits, falling[j] / falling[0]))) == sum(count >= falling[j] for count in counts)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_hundred_thousand_equal_tokens_do_not_blur_the_nucleus(dtype):
     """In float32 the first 25,000 add up to .24997; in bfloat16 each probability is off by a thousandth of it."""

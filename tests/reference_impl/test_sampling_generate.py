@@ -99,6 +99,18 @@ def test_what_is_no_distribution_or_no_uniform_is_refused(probs, u, said):
         sample(torch.tensor(probs), torch.tensor(u))
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: it sums in another order")
+def test_a_gpu_draws_the_same_tokens_and_none_of_probability_zero():
+    generator = torch.Generator().manual_seed(4)
+    probs = torch.rand(64, 30_000, generator=generator, dtype=torch.float64).sub(0.9).clamp(min=0)
+    probs, u = probs / probs.sum(1, keepdim=True), torch.rand(64, generator=generator)
+    tokens = sample(probs.cuda(), u.cuda())
+    assert tokens.is_cuda
+    assert (probs.gather(1, tokens.cpu()[:, None]) > 0).all()
+    assert torch.equal(tokens.cpu(), sample(probs, u))
+
+
 # generate
 
 
