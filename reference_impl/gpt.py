@@ -125,22 +125,28 @@ class GPT:
         self.params, self.n_head = dict(params), n_head
         (self.V, self.D), self.context = params["wte.weight"].shape, len(params["wpe.weight"])
         layers = len({name.split(".")[1] for name in params if name.startswith("h.")})
+        self._heads, self._dtype = (n_head, self.D // n_head), params["wte.weight"].dtype
         self._blocks = [[params[f"h.{layer}.{name}"] for name in block_shapes(self.D)] for layer in range(layers)]
         self._head: torch.Tensor | None = None
 
     def new_cache(self, B: int) -> KVCache:
         """An empty cache for B sequences of up to ``context`` tokens, of the parameters' dtype and device."""
-        wte = self.params["wte.weight"]
-        return KVCache(len(self._blocks), B, self.n_head, self.context, self.D // self.n_head, wte.dtype, wte.device)
+        (H, d), device = self._heads, self.params["wte.weight"].device
+        return KVCache(len(self._blocks), B, H, self.context, d, self._dtype, device)
 
     def __call__(self, ids: torch.Tensor, cache: KVCache | None = None) -> torch.Tensor:
         """The logits of ids: ``(B, t) -> (B, t, V)``."""
         if cache is None:
             return gpt_logits(self.params, ids, self.n_head)
-        if len(cache.lengths) != len(self._blocks):
-            raise ValueError(f"cache must have {len(self._blocks)} layers as the model has, not {len(cache.lengths)}")
+        keys, layers = cache.keys[0], len(self._blocks)
+        if (len(cache.keys), *keys.shape[1::2], keys.dtype) != (layers, *self._heads, self._dtype):
+            raise ValueError("cache must be one that the model's new_cache made: its layers, heads or dtype differ")
+        if cache.lengths != cache.lengths[:1] * layers:
+            raise ValueError(f"cache must hold as many positions in every layer, not {cache.lengths}")
+        if isinstance(ids, torch.Tensor) and ids.ndim == 2 and len(ids) != len(keys):
+            raise ValueError(f"ids must have the {len(keys)} rows of the cache, not {len(ids)}")
+        one = isinstance(ids, torch.Tensor) and ids.shape[1:] == (1,) and ids.dtype == torch.int64
         with torch.no_grad():
-            one = isinstance(ids, torch.Tensor) and ids.shape == (cache.keys[0].shape[0], 1)
             return self._step(ids, cache) if one else self._chunk(ids, cache)
 
     def _chunk(self, ids: torch.Tensor, cache: KVCache) -> torch.Tensor:
@@ -157,11 +163,16 @@ class GPT:
     def _step(self, ids: torch.Tensor, cache: KVCache) -> torch.Tensor:
         """:meth:`_chunk` for one token a sequence, in as few operations as it takes: each costs as much as its work."""
         start, D, norm, linear = cache.lengths[0], (self.D,), torch.layer_norm, torch.addmm
-        end, heads = start + 1, (len(ids), 3, self.n_head, 1, self.D // self.n_head)
+        end, heads = start + 1, (len(ids), 3, self._heads[0], 1, self._heads[1])
         if end > min(self.context, cache.capacity):
             raise ValueError(f"ids must fit into the {min(self.context, cache.capacity)} positions; {start} are taken")
-        arguments.ids("ids", ids, self.V)
-        x = F.embedding(ids[:, 0], self.params["wte.weight"]) + self.params["wpe.weight"][start]
+        if ids.is_cuda:
+            arguments.ids("ids", ids, self.V)
+        try:
+            x = F.embedding(ids[:, 0], self.params["wte.weight"]) + self.params["wpe.weight"][start]
+        except IndexError:  # which on a CPU is looked for anyway
+            arguments.ids("ids", ids, self.V)
+            raise
         for block, pair, keys, values in zip(self._blocks, cache.pairs, cache.keys, cache.values):
             gain1, shift1, W_qkv, b_qkv, W_proj, b_proj, gain2, shift2, W_in, b_in, W_out, b_out = block
             qkv = linear(b_qkv, norm(x, D, gain1, shift1, EPSILON), W_qkv).view(heads).transpose(0, 1)
