@@ -1,7 +1,7 @@
 """`parcels`: the tracking log of an invented parcel service, a language whose truth is known.
 
 Greetings, parcels that leave a site with a carrier for a city, scans, counts of items, a support bot and JSON-like
-records: 111 words, documents of about 47 tokens. The rules are in :mod:`reference_impl.parcels_grammar`; here they meet
+records: 111 words, documents of about 49 tokens. The rules are in :mod:`reference_impl.parcels_grammar`; here they meet
 ids: documents are drawn, and every prefix has an exact next-token distribution. Entropy and the distance of a model to
 the truth are in :mod:`reference_impl.truth`.
 
@@ -104,7 +104,7 @@ def sample(n_documents: int, seed: int, language: Language = PARCELS) -> list[li
     """``n_documents`` documents as lists of ids, without begin and end; the same for the same seed on every Python.
 
     >>> text(sample(1, seed=3)[0][:8])
-    'hello team ! package number 0 0 8'
+    'hello team ! parcel number 0 0 8'
     """
     if n_documents < 0:
         raise ValueError(f"n_documents must not be negative, not {n_documents}")

@@ -152,6 +152,10 @@ def test_arith_agree_cluster_and_copy_say_what_was_said():
     assert said(f"{scanned} later order at the local warehouse") == {"was": 1.0}
     assert said(f"{scanned} later parcels from faro at the local warehouse") == {"were": 1.0}
     assert set(said(f"{scanned} later order from")) == set(REGIONS[1]), "the carrier's region still decides"
+    assert said("good morning !") == said("good morning ! blue old blue"), "remarks before the noun leave all as it was"
+    assert {len(said("good morning !" + " wet" * n + " parcel number")) for n in range(5)} == {10}
+    assert said("dear all ! old wet parcel number 4 0 7 left the local warehouse with wren for ulm . scan delayed . bot "
+                "says number 4 0") == {"7": 1.0}
     assert said(f"{scanned} customer left the") == {"chat": 0.7, "office": 0.3}
     assert said("good morning ! parcels number 4 0 7 left the") == {"regional": 0.6, "local": 0.4}
 
@@ -160,14 +164,14 @@ def test_noise_a_legal_token_moves_on_another_leaves_and_the_end_token_may_fall_
     before, noise = next_distribution(WORDS.encode("hello team !")), PARCELS.noise / (WORDS.V - 1)
     np.testing.assert_array_equal(next_distribution(WORDS.encode("hello porto team ! } !")), before)
     assert before[WORDS.eos] == noise
-    assert before[WORDS.ids["order"]] == pytest.approx(0.1 * (1 - PARCELS.noise) + noise, rel=1e-12)
+    assert before[WORDS.ids["order"]] == pytest.approx(0.05 * (1 - PARCELS.noise) + noise, rel=1e-12)
     documents = parcels.sample(1500, seed=11)
     illegal, tokens = 0, 0
     for document in documents:
         for (ids, _, _), token in zip(parcels.walk(document), [*document, WORDS.eos]):
             illegal += token not in ids
             tokens += 1
-    few, many = PARCELS.noise * 95 / 110, PARCELS.noise  # a law has 1 to 15 legal tokens
+    few, many = PARCELS.noise * 92 / 110, PARCELS.noise  # a law has 1 to 18 legal tokens
     spread = 5 * (many / tokens) ** 0.5  # five standard deviations of a share
     assert few - spread < illegal / tokens < many + spread
 
@@ -191,11 +195,11 @@ def test_samples_follow_the_law():
         share = np.bincount(following, minlength=WORDS.V) / len(following)
         law = next_distribution(ids)
         assert (abs(share - law) < 5 * np.sqrt(law / len(following)) + 5 / len(following)).all()
-    assert sum(map(len, documents)) / 4000 == pytest.approx(46.64, abs=0.8)
+    assert sum(map(len, documents)) / 4000 == pytest.approx(47.64, abs=0.8)
 
 
 def test_a_seed_fixes_the_documents_whatever_the_hash_seed_and_the_python():
-    golden = "c73b5bc3b6ab8be55465c777fd220a150111564ff7d3b0b9ebc2f9f050f2d0f9"
+    golden = "6b5b6bf9e99a8ea4a77f36c5685364ae814daab6a2887dcc02168ab1d97e5b45"
     text = "\n".join(parcels.text(d) for d in parcels.sample(200, seed=7))
     assert hashlib.sha256(text.encode()).hexdigest() == golden
     code = ("import hashlib; from reference_impl import parcels as p; "
