@@ -55,14 +55,14 @@ def test_every_row_is_that_of_the_full_table(corpus, D):
     rows = model.rows(every_context(V, n - 1), D)
     assert_close(rows.view((V,) * n), kneser_ney_table(counts, D, bos), **CLOSE)
     assert_close(rows.sum(-1), torch.ones(V ** (n - 1), dtype=torch.float64))
-    for length in range(n):
+    for length in range(n - 1):
         short = every_context(V, length)
         expected = torch.stack([kneser_ney(counts, context, D, bos) for context in short.tolist()])
         assert_close(model.rows(short, D), expected, **CLOSE)
 
 
 @given(corpora(orders=(1, 2, 3, 4)), discounts)
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_pairs_are_entries_of_rows_and_losses_are_those_of_the_table(corpus, D):
     sequences, n, V, bos, eos = corpus
     sequences = [*sequences, []]
@@ -80,19 +80,20 @@ def test_pairs_are_entries_of_rows_and_losses_are_those_of_the_table(corpus, D):
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=8), min_size=1, max_size=4), st.integers(1, 4))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_begin_and_end_tokens_inside_a_sequence_are_counted_like_others(sequences, n):
     table = kneser_ney_table(count_ngrams(sequences, n, 4, 2, 0).double(), 0.75, 2)
     assert_close(fit(sequences, n, 4, 2, 0).rows(every_context(4, n - 1), 0.75).view((4,) * n), table, **CLOSE)
 
 
-@pytest.mark.parametrize(("n", "V"), [(2, 10**9), (3, 5 * 10**6), (5, 50257), (9, 300), (30, 3)])
+@pytest.mark.parametrize(("n", "V"), [(2, 10**9), (3, 5 * 10**6), (5, 50257), (30, 3), (5, 2**21), (7, 2**30)])
 def test_a_table_with_more_cells_than_64_bits_can_count_is_no_hindrance(n, V):
-    """Orders and vocabularies on both sides of 2**63 cells, ids from both ends."""
-    bos, eos, a, b, c = 0, 1, 2, V - 1, V // 2 if V > 3 else 2
-    sequences = [[a, b, a, b, a, b, c], [b, b, a, a, c], [], [a, b, a, b, b], [c]]
+    """Orders and vocabularies on both sides of 2**63 cells; with powers of two, what overflows leaves no trace."""
+    bos, eos, words = 0, 1, sorted({i for i in (2, 3, V // 2, V // 2 + 1, V - 2, V - 1) if 2 <= i < V})
+    drawn = torch.randint(len(words), (90,), generator=torch.Generator().manual_seed(n)).tolist()
+    sequences = [[words[i] for i in drawn], [], words]
     model = fit(sequences, n, V, bos, eos)
-    padded = [[bos] * (n - 1) + ids + [eos] for ids in [[a, b, a, b, c], [b, c, c]]]
+    padded = [[bos] * (n - 1) + ids + [eos] for ids in [sequences[0][7:27], words[::-1]]]
     windows = [ids[i : i + n] for ids in padded for i in range(len(ids) - n + 1)]
     found = model.probabilities(torch.tensor(windows)[:, :-1], torch.tensor(windows)[:, -1], 0.75)
     expected = [by_definition(sequences, n, V, bos, eos, window[:-1], window[-1], 0.75) for window in windows]
