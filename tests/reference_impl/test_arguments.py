@@ -26,7 +26,7 @@ from reference_impl import arguments
     (torch.zeros(0, 3), "... V", "floating", "is empty: its shape is (0, 3)"),
 ])
 def test_a_wrong_tensor_is_named_with_what_was_expected(value, shape, kind, said):
-    with pytest.raises(ValueError, match="^x ") as raised:
+    with pytest.raises(ValueError, match=r"^x ") as raised:
         arguments.tensor("x", value, shape, kind)
     assert said in str(raised.value)
 
