@@ -17,7 +17,7 @@ from reference_impl.bigrams import average_nll, count_ngrams, kneser_ney, kneser
 from reference_impl.sparse_ngrams import fit
 
 CLOSE = {"atol": 1e-12, "rtol": 1e-12}
-discounts = st.sampled_from([0.0, 0.25, 0.75, 1.0])
+discounts = st.sampled_from([0.0, 0.3, 0.75, 1.0])  # 0.3 is no float32
 
 
 def every_context(V, length):
