@@ -123,6 +123,16 @@ def test_what_would_need_a_floor_below_zero_gets_none():
     assert fit_power_law(N, law(N, 0.3, 7, 0))[2] == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize(("y", "slow"), [([6, 2, 7, 5, 4, 1], True), ([6, 2, 7, 5, 4, 2.5], False)])
+def test_the_better_of_two_minima_is_found(y, slow):
+    """A step after the first size, or a slow fall over all of them: both are minima, and the last loss decides."""
+    N = 10.0 ** np.arange(6)
+    step = squares(N, y, (300, y[0] - np.mean(y[1:]), np.mean(y[1:])))
+    found = fit_power_law(N, y)
+    assert (found[0] < 1) == slow
+    assert squares(N, y, found) == pytest.approx(min(step, *(best_for(a, N, y) for a in np.linspace(0.03, 0.1, 1000))))
+
+
 @pytest.mark.parametrize(("y", "constant"), [([1, 2, 3, 4], 2.5), ([3, 3, 3, 3], 3), ([0, 0, 0, 0], 0),
                                              ([-4, -3, 1, 2], 0)])
 def test_a_loss_that_does_not_fall_is_a_constant(y, constant):

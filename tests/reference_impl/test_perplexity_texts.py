@@ -30,14 +30,15 @@ def merge_by_definition(ids, pair, new_id):
     return merged
 
 
-@given(st.lists(st.integers(0, 2), max_size=30), st.tuples(st.integers(0, 2), st.integers(0, 2)), st.integers(0, 4))
+@given(st.lists(st.integers(0, 2), max_size=30), st.tuples(st.integers(0, 2), st.integers(0, 2)), st.integers(0, 4),
+       st.sampled_from([torch.int32, torch.int64]))
 @settings(max_examples=100, deadline=None)
-def test_merging_is_one_pass_from_left_to_right(ids, pair, new_id):
+def test_merging_is_one_pass_from_left_to_right(ids, pair, new_id, dtype):
     before, expected = list(ids), merge_by_definition(ids, pair, new_id)
     assert merge_pair(ids, pair, new_id) == merge_pair(tuple(ids), list(pair), new_id) == expected
     assert ids == before
-    row = torch.tensor([[i, 9] for i in ids], dtype=torch.int32).reshape(-1, 2)[:, 0]
-    assert_close(merge_pair(row, pair, new_id), torch.tensor(expected, dtype=torch.int32))
+    row = torch.tensor([[i, 9] for i in ids], dtype=dtype).reshape(-1, 2)[:, 0]
+    assert_close(merge_pair(row, pair, new_id), torch.tensor(expected, dtype=dtype))
     assert row.tolist() == before
     if new_id > 2:  # a new one, so that nothing is lost
         assert [i for x in merge_pair(ids, pair, new_id) for i in (pair if x == new_id else [x])] == ids
