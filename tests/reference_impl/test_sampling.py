@@ -67,7 +67,7 @@ def test_the_penalty_is_not_invariant_to_shifts():
 
 
 @given(rows, st.integers(1, 11))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_top_k_keeps_the_first_k_by_rank_and_torchs_values(row, k):
     logits = torch.tensor(row)
     assert kept(top_k(logits, k)) == sorted(by_rank(row)[:k])
@@ -75,7 +75,7 @@ def test_top_k_keeps_the_first_k_by_rank_and_torchs_values(row, k):
 
 
 @given(rows, st.floats(0, 1))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_top_p_keeps_a_token_while_the_mass_before_it_is_below_p(row, p):
     total, wanted = sum(weights(row)), []
     for i in by_rank(row):
@@ -88,7 +88,7 @@ def test_top_p_keeps_a_token_while_the_mass_before_it_is_below_p(row, p):
 
 
 @given(rows, st.floats(0, 1))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_min_p_keeps_p_times_the_largest_probability_and_above(row, p):
     share = [w / max(weights(row)) if max(row) > -INF else 0 for w in weights(row)]
     assume(all(s in (0, 1) or abs(s - p) > 1e-9 for s in share))
@@ -96,7 +96,7 @@ def test_min_p_keeps_p_times_the_largest_probability_and_above(row, p):
 
 
 @given(rows, st.lists(st.integers(0, 8), max_size=6), st.sampled_from([0.5, 1, 1.3, 4]))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_the_penalty_counts_every_distinct_id_once(row, ids, penalty):
     ids = [i % len(row) for i in ids]
     wanted = [x if i not in ids else x / penalty if x > 0 else x * penalty for i, x in enumerate(row)]
@@ -105,7 +105,7 @@ def test_the_penalty_counts_every_distinct_id_once(row, ids, penalty):
 
 
 @given(rows, st.floats(0.01, 100))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_temperature_divides_and_two_of_them_multiply(row, T):
     logits = torch.tensor(row, dtype=torch.float64)
     assert_close(temperature(logits, T), torch.tensor([x / T for x in row], dtype=torch.float64), rtol=1e-12, atol=0)
@@ -113,7 +113,7 @@ def test_temperature_divides_and_two_of_them_multiply(row, T):
 
 
 @given(rows)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_temperature_zero_is_the_limit_and_keeps_one_token(row):
     greedy = temperature(torch.tensor(row), 0)
     assert kept(greedy) == by_rank(row)[:1]
@@ -141,7 +141,7 @@ def test_halves_and_quarters_at_their_thresholds():
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 5))
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=50)
 def test_thresholds_that_are_exact_on_paper_are_exact_in_float64(counts, j):
     logits, falling = torch.tensor(counts, dtype=torch.float64).log(), sorted(counts, reverse=True)
     j = j % len(counts)
