@@ -227,6 +227,9 @@ def test_a_loss_that_ignores_all_inputs_has_a_row_of_zeros_and_nothing_is_left_b
     assert_close(found, torch.tensor([[0, 0], [12**0.5, 12**0.5]], dtype=torch.float16))
     assert e.grad is None
     assert not found.requires_grad
+    plain = torch.ones(2, 3)
+    position_influence(lambda x: x.sum(1), plain)
+    assert not plain.requires_grad
 
 
 @pytest.mark.parametrize(("losses_fn", "embeddings", "said"), [
