@@ -183,6 +183,17 @@ def test_the_digits_in_use_become_fewer_as_the_bits_are_read():
     assert max(widths[-30:]) < 400
 
 
+@given(st.integers(0, 2**90), st.integers(1, 2**90), st.sampled_from([[1], [3, 1], [7, 0, 2]]))
+@settings(max_examples=40, deadline=None)
+def test_what_is_known_of_a_number_is_rounded_outwards(low, width, weights):
+    cdf, number = cdf_of(weights), Number([])
+    number.p, number.low, number.high = 100, low, low + width
+    assert number.read(cdf) == 0, "all of it, up to 2**-9, lies in the first share"
+    share = Fraction(weights[0], cdf[-1])
+    assert Fraction(number.low, 2**number.p) <= Fraction(low, 2**100) / share
+    assert Fraction(number.high, 2**number.p) >= Fraction(low + width, 2**100) / share
+
+
 # What it takes, and what it refuses
 
 
