@@ -1,7 +1,7 @@
 """`parcels`: the tracking log of an invented parcel service, a language whose truth is known.
 
 Greetings, parcels that leave a site with a carrier for a city, scans, counts of items, a support bot and JSON-like
-records: 111 words, documents of about 49 tokens. The rules are in :mod:`reference_impl.parcels_grammar`; here they meet
+records: 112 words, documents of about 51 tokens. The rules are in :mod:`reference_impl.parcels_grammar`; here they meet
 ids: documents are drawn, and every prefix has an exact next-token distribution. Entropy and the distance of a model to
 the truth are in :mod:`reference_impl.truth`.
 
@@ -58,8 +58,8 @@ def walk(prefix: Iterable[int], language: Language = PARCELS) -> Iterator[Law]:
 
     Raises ValueError for an id that is not a word's: begin and end tokens are not part of a sequence.
 
-    >>> [kind for _, _, kind in walk(PARCELS.vocabulary.encode("hello team ! parcels"))]
-    ['bigram', 'bigram', 'bigram', 'free', 'syntax']
+    >>> [kind for _, _, kind in walk(PARCELS.vocabulary.encode("hello team ! ticket parcels"))]
+    ['bigram', 'bigram', 'bigram', 'syntax', 'free', 'syntax']
     """
     state, kept, V = State(), (), language.vocabulary.V
     for token in prefix:
@@ -93,7 +93,7 @@ def next_distribution(prefix: Iterable[int], language: Language = PARCELS) -> np
 def mechanism(prefix: Iterable[int], language: Language = PARCELS) -> str:
     """Which of MECHANISMS decides the token after a prefix of ids. Raises ValueError for an id that is not a word's.
 
-    >>> mechanism(PARCELS.vocabulary.encode("hello all ! order number"))
+    >>> mechanism(PARCELS.vocabulary.encode("hello all ! ticket 7 order number"))
     'free'
     """
     *_, (_, _, kind) = walk(prefix, language)
@@ -104,7 +104,7 @@ def sample(n_documents: int, seed: int, language: Language = PARCELS) -> list[li
     """``n_documents`` documents as lists of ids, without begin and end; the same for the same seed on every Python.
 
     >>> text(sample(1, seed=3)[0][:8])
-    'hello team ! parcel number 0 0 8'
+    'hello team ! ticket 9 0 0 package'
     """
     if n_documents < 0:
         raise ValueError(f"n_documents must not be negative, not {n_documents}")

@@ -49,7 +49,7 @@ SLOTS = {  # slots whose law is the same whenever they are met, and the mechanis
     "REMARK": ("free", {word: 1 / len(REMARKS) for word in REMARKS}),
 }
 FRAMES = {  # a part of a document: words said as they stand, and slots in capitals; "~" is a slot too
-    "ship": "~ ~ ~ THING number DIGITS left the SITE ~ with CARRIER for CITY . NEXT",
+    "ship": "~ ~ ~ ticket TICKET number DIGITS left the SITE ~ with CARRIER for CITY . NEXT",
     "contains": "ITEMS items BACK returned REST kept . NEXT",
     "scan": "OUTCOME MORE",
     "scanned": "NEXT",
@@ -161,10 +161,10 @@ def step(state: State, language: Language = PARCELS) -> list[Move]:
     if slot in SLOTS:
         kind, law = SLOTS[slot]
         return [(word, p, _remember(slot, i, word, on), kind) for i, (word, p) in enumerate(law.items())]
-    if slot == "THING":  # remarks before the noun: without them every number would stand at the same place
-        remarks, nouns = ([(word, p / 2) for word, p in SLOTS[name][1].items()] for name in ("REMARK", "NOUN"))
-        things = [(word, p, _remember("NOUN", i, word, on), "free") for i, (word, p) in enumerate(nouns)]
-        return [*((word, p, state, "free") for word, p in remarks), *things]
+    if slot == "TICKET":  # some digits, then a noun: a number that always stood at one place could be found there
+        nouns = SLOTS["NOUN"][1].items()
+        return [*((str(digit), 2 / 3 / language.digits, state, "free") for digit in range(language.digits)),
+                *((word, p / 3, _remember("NOUN", i, word, on), "free") for i, (word, p) in enumerate(nouns))]
     if slot == "DIGIT":
         digits = map(str, range(language.digits))
         return [(digit, 1 / language.digits, on._replace(kept=(*on.kept, digit)), "free") for digit in digits]

@@ -50,7 +50,7 @@ def conditionals(documents: Sequence[Sequence[int]], language: Language = PARCEL
     """The exact next-token distributions along documents: M = sum of (len + 1) rows. Raises ValueError for a bad id.
 
     >>> conditionals([[], PARCELS.vocabulary.encode("hello")]).rows.shape
-    (3, 111)
+    (3, 112)
     """
     vocabulary, noise = language.vocabulary, language.noise
     laws = [law for document in documents for law in parcels.walk(document, language)]
@@ -67,8 +67,8 @@ def conditionals(documents: Sequence[Sequence[int]], language: Language = PARCEL
 def log_probability(document: Sequence[int], language: Language = PARCELS) -> float:
     """The log-probability of a document, its end token included, in nats. Raises ValueError for a bad id.
 
-    >>> round(log_probability([]), 4), round(float(np.log(0.002 / 110)), 4)  # only noise ends a document at once
-    (-10.9151, -10.9151)
+    >>> round(log_probability([]), 4), round(float(np.log(0.002 / 111)), 4)  # only noise ends a document at once
+    (-10.9241, -10.9241)
     """
     true = conditionals([document], language)
     return float(np.log(true.rows[np.arange(len(true.targets)), true.targets]).sum())
@@ -165,7 +165,7 @@ def kl_of_table(table: np.ndarray, documents: Sequence[Sequence[int]], language:
 
     The context of a document's first tokens is filled up with begin tokens. Raises ValueError for another shape.
 
-    >>> kl_of_table(np.full((111, 111), 1 / 111), parcels.sample(20, seed=1)).per_token > 3
+    >>> kl_of_table(np.full((112, 112), 1 / 112), parcels.sample(20, seed=1)).per_token > 3
     True
     """
     table, V, bos = np.asarray(table), language.vocabulary.V, language.vocabulary.bos

@@ -133,14 +133,14 @@ def test_infer_is_bayes_rule_worked_by_hand():
     for late, clear, value in ((0, 0, 0.5), (1, 0, (0.01 + 0.25 + 0.81) / 1.5), (3, 0, 0.7187 / 0.855), (2, 2, 0.5)):
         assert parcels.delay_rate(late, clear) == pytest.approx(value, abs=1e-12)
         assert parcels.delay_rate(clear, late) == pytest.approx(1 - value, abs=1e-12)
-    start = "hello all ! order number 0 0 7 left the local warehouse with wren for ulm . scan"
+    start = "hello all ! ticket 3 order number 0 0 7 left the local warehouse with wren for ulm . scan"
     assert said(f"{start} delayed scan delayed scan delayed scan")["delayed"] == pytest.approx(0.7187 / 0.855, abs=1e-4)
     end = '{ "number" : 0 0 7 , "city" : ulm , "status" :'
     assert said(f"{start} cleared scan cleared . {end}")["cleared"] == pytest.approx(0.855 / 1.07, abs=1e-4)
 
 
 def test_arith_agree_cluster_and_copy_say_what_was_said():
-    ship = "good morning ! parcels number 4 0 7 left the regional hub with heron for"
+    ship = "good morning ! ticket 5 5 parcels number 4 0 7 left the regional hub with heron for"
     assert set(said(ship)) == set(REGIONS[1])
     assert list(said(ship).values()) == [0.4, 0.3, 0.2, 0.1]
     assert said(f"{ship} porto . contains 5 items") == {str(back): 1 / 6 for back in range(6)}
@@ -152,26 +152,26 @@ def test_arith_agree_cluster_and_copy_say_what_was_said():
     assert said(f"{scanned} later order at the local warehouse") == {"was": 1.0}
     assert said(f"{scanned} later parcels from faro at the local warehouse") == {"were": 1.0}
     assert set(said(f"{scanned} later order from")) == set(REGIONS[1]), "the carrier's region still decides"
-    assert said("good morning !") == said("good morning ! blue old blue"), "remarks before the noun leave all as it was"
-    assert {len(said("good morning !" + " wet" * n + " parcel number")) for n in range(5)} == {10}
-    assert said("dear all ! old wet parcel number 4 0 7 left the local warehouse with wren for ulm . scan delayed . bot "
-                "says number 4 0") == {"7": 1.0}
+    assert said("good morning ! ticket") == said("good morning ! ticket 4 0 4"), "a ticket may have any length"
+    assert {len(said("good morning ! ticket" + " 8" * n + " parcel number")) for n in range(5)} == {10}
+    assert said("dear all ! ticket 4 4 parcel number 4 0 7 left the local warehouse with wren for ulm . scan delayed . "
+                "bot says number 4 0") == {"7": 1.0}
     assert said(f"{scanned} customer left the") == {"chat": 0.7, "office": 0.3}
-    assert said("good morning ! parcels number 4 0 7 left the") == {"regional": 0.6, "local": 0.4}
+    assert said("good morning ! ticket 5 5 parcels number 4 0 7 left the") == {"regional": 0.6, "local": 0.4}
 
 
 def test_noise_a_legal_token_moves_on_another_leaves_and_the_end_token_may_fall_anywhere():
-    before, noise = next_distribution(WORDS.encode("hello team !")), PARCELS.noise / (WORDS.V - 1)
-    np.testing.assert_array_equal(next_distribution(WORDS.encode("hello porto team ! } !")), before)
+    before, noise = next_distribution(WORDS.encode("hello team ! ticket")), PARCELS.noise / (WORDS.V - 1)
+    np.testing.assert_array_equal(next_distribution(WORDS.encode("hello porto team ! ticket } !")), before)
     assert before[WORDS.eos] == noise
-    assert before[WORDS.ids["order"]] == pytest.approx(0.05 * (1 - PARCELS.noise) + noise, rel=1e-12)
+    assert before[WORDS.ids["order"]] == pytest.approx(0.1 / 3 * (1 - PARCELS.noise) + noise, rel=1e-12)
     documents = parcels.sample(1500, seed=11)
     illegal, tokens = 0, 0
     for document in documents:
         for (ids, _, _), token in zip(parcels.walk(document), [*document, WORDS.eos]):
             illegal += token not in ids
             tokens += 1
-    few, many = PARCELS.noise * 92 / 110, PARCELS.noise  # a law has 1 to 18 legal tokens
+    few, many = PARCELS.noise * 95 / 111, PARCELS.noise  # a law has 1 to 16 legal tokens
     spread = 5 * (many / tokens) ** 0.5  # five standard deviations of a share
     assert few - spread < illegal / tokens < many + spread
 
@@ -189,17 +189,17 @@ def test_noise_in_the_sampler_moves_the_document_on_where_it_is_legal(monkeypatc
 
 def test_samples_follow_the_law():
     documents = parcels.sample(4000, seed=3)
-    for prefix in ("", "hello", "hello team !"):
+    for prefix in ("", "hello", "hello team !", "hello team ! ticket"):
         ids = WORDS.encode(prefix)
         following = [d[len(ids)] if len(d) > len(ids) else WORDS.eos for d in documents if d[:len(ids)] == ids]
         share = np.bincount(following, minlength=WORDS.V) / len(following)
         law = next_distribution(ids)
         assert (abs(share - law) < 5 * np.sqrt(law / len(following)) + 5 / len(following)).all()
-    assert sum(map(len, documents)) / 4000 == pytest.approx(47.64, abs=0.8)
+    assert sum(map(len, documents)) / 4000 == pytest.approx(49.64, abs=0.8)
 
 
 def test_a_seed_fixes_the_documents_whatever_the_hash_seed_and_the_python():
-    golden = "6b5b6bf9e99a8ea4a77f36c5685364ae814daab6a2887dcc02168ab1d97e5b45"
+    golden = "9080df69783e55fdaf3c3c5d05bf124c7cf609889c9a9b5102f7aae557509c6d"
     text = "\n".join(parcels.text(d) for d in parcels.sample(200, seed=7))
     assert hashlib.sha256(text.encode()).hexdigest() == golden
     code = ("import hashlib; from reference_impl import parcels as p; "

@@ -72,8 +72,8 @@ def test_lengths_are_a_distribution_with_the_expected_mean():
     assert KNOWN.lengths.sum() == pytest.approx(1, abs=1e-12)
     assert KNOWN.lengths @ np.arange(len(KNOWN.lengths)) == pytest.approx(KNOWN.tokens, rel=1e-9)
     assert KNOWN.lengths[0] == 0
-    assert KNOWN.lengths[1] == pytest.approx(0.002 / 110)
-    assert 40 < KNOWN.tokens < 50
+    assert KNOWN.lengths[1] == pytest.approx(0.002 / 111)
+    assert 40 < KNOWN.tokens < 52
     assert sum(KNOWN.share.values()) == pytest.approx(1)
     assert sum(KNOWN.share[m] * KNOWN.by_mechanism[m] for m in MECHANISMS) == pytest.approx(KNOWN.per_token)
 
