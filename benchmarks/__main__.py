@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = ("grading", "building", "kneser_ney", "training_step")
+MODULES = ("grading", "building", "kneser_ney", "training_step", "decoding", "context")
 LONG = ("ladder",)  # these run only when they are named
 
 
