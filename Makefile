@@ -70,7 +70,7 @@ test: book  ## every test but the slow ones
 test-all: book transformers  ## every test, the slow ones too
 	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not colab"
 
-test-colab: notebooks  ## the student's notebook under Colab's own versions (Python 3.13; 5 GB the first time)
+test-colab: notebooks  ## the notebook and the reference under Colab's versions and the newest (Python 3.12, 3.13; 15 GB)
 	@$(PY) -m pytest -q -m colab
 
 bench: transformers  ## what the README claims about speed, measured here: _build/bench.json
