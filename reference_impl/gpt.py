@@ -188,9 +188,8 @@ class GPT:
     def _tied_head(self) -> torch.Tensor:
         """The embeddings as a matrix (D, V); on a CPU a copy laid out so: a row times it takes half the time."""
         if self._head is None:
-            with torch.inference_mode(False), torch.no_grad():
-                wte = self.params["wte.weight"]
-                self._head = wte.t().contiguous() if wte.device.type == "cpu" else wte.t()
+            wte = self.params["wte.weight"]
+            self._head = wte.t().contiguous() if wte.device.type == "cpu" else wte.t()
         return self._head
 
 

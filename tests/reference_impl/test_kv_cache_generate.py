@@ -129,6 +129,15 @@ def test_ties_go_to_the_lowest_id():
     assert generate_cached(Tied(), torch.tensor([[4]]), 2).tolist() == [[4, 1, 1]]
 
 
+def test_the_model_is_asked_without_gradients():
+    class Asks(Counting):
+        def __call__(self, ids, cache):
+            assert not torch.is_grad_enabled()
+            return super().__call__(ids, cache)
+
+    assert generate_cached(Asks(), torch.tensor([[1, 2]]), 1).tolist() == [[1, 2, 3]]
+
+
 @pytest.mark.parametrize("when", [1, 3])
 def test_nan_logits_are_refused_whenever_they_come(when):
     class Breaks(Counting):
