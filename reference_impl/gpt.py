@@ -173,11 +173,13 @@ class GPT:
         except IndexError:  # which on a CPU is looked for anyway
             arguments.ids("ids", ids, self.V)
             raise
-        for block, pair, keys, values in zip(self._blocks, cache.pairs, cache.keys, cache.values):
+        places = cache.store.narrow(4, start, 1).unbind()
+        all_keys, all_values = (held.unbind() for held in cache.store.narrow(4, 0, end).unbind(2))
+        for block, place, keys, values in zip(self._blocks, places, all_keys, all_values):
             gain1, shift1, W_qkv, b_qkv, W_proj, b_proj, gain2, shift2, W_in, b_in, W_out, b_out = block
-            qkv = linear(b_qkv, norm(x, D, gain1, shift1, EPSILON), W_qkv).view(heads).transpose(0, 1)
-            pair.narrow(3, start, 1).copy_(qkv.narrow(0, 1, 2))
-            seen = F.scaled_dot_product_attention(qkv[0], keys.narrow(2, 0, end), values.narrow(2, 0, end))
+            qkv = linear(b_qkv, norm(x, D, gain1, shift1, EPSILON), W_qkv).view(heads)
+            place.copy_(qkv.narrow(1, 1, 2))
+            seen = F.scaled_dot_product_attention(qkv.select(1, 0), keys, values)
             x += linear(b_proj, seen.view(x.shape), W_proj)
             h = F.gelu(linear(b_in, norm(x, D, gain2, shift2, EPSILON), W_in), approximate="tanh")
             x += linear(b_out, h, W_out)

@@ -63,11 +63,10 @@ class KVCache:
             raise ValueError(f"dtype must be a floating dtype, not {dtype}")
         self.capacity = capacity
         self.lengths = [0] * layers
-        # Keys and values of a layer lie side by side, so that one copy can write both.
+        # One tensor for all, (layers, B, 2, Hkv, capacity, d), so that few operations reach every layer's place.
         store = torch.zeros(layers, 2, batch, kv_heads, capacity, head_dim, dtype=dtype, device=device)
-        self.pairs = list(store)
-        self.keys = [pair[0] for pair in self.pairs]
-        self.values = [pair[1] for pair in self.pairs]
+        self.store = store.transpose(1, 2)
+        self.keys, self.values = list(self.store[:, :, 0]), list(self.store[:, :, 1])
 
     def update(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What is valid in a layer after k and v were appended: two ``(B, Hkv, T, d) -> (B, Hkv, S, d)``.
