@@ -92,8 +92,7 @@ def run() -> list[dict]:
         fits = [fit(found[side], degree + more) for more in (0, -1, 1)]
         right, simpler, _ = fits
         terms = " + ".join(f"{value * unit:.3g} {name}" for value, (unit, name) in zip(right["coefficients"], UNITS))
-        what = (f"R^2 of {shape} for the cost of a token {side} a cache: {terms} (peer: {rejected}, which foretells "
-                f"the last from the shorter half {simpler['ahead']:+.0%}, ours {right['ahead']:+.0%}); ratio of errors")
+        what = f"R^2 of {shape} for a token {side} a cache: {terms} (peer: {rejected}); ratio of their rms errors"
         rows.append({"what": what, "ours": f"{right['r2']:.4f}", "peer": f"{simpler['r2']:.4f}",
                      "ratio": simpler["rms"] / right["rms"], "lengths": list(LENGTHS), "seconds": found[side],
                      "fits": dict(zip(("shape", "simpler", "richer"), fits))})
