@@ -13,7 +13,8 @@ from math import comb
 import torch
 
 from reference_impl import arguments
-from reference_impl.causal_vs_masked import check_mask
+from reference_impl.chain_rule import wide
+from reference_impl.transformer import check_mask
 
 
 def pass_at_k(n: int, c: int | torch.Tensor, k: int) -> float | torch.Tensor:
@@ -58,7 +59,7 @@ def exact_match(p_token: torch.Tensor, L: int) -> torch.Tensor:
     arguments.whole("L", L, 0)
     if not bool(((p_token >= 0) & (p_token <= 1)).all()):  # NaN is in no range
         raise ValueError("p_token must hold probabilities from 0 to 1")
-    return p_token.to(_wide(p_token)).pow(L).to(p_token.dtype)
+    return wide(p_token).pow(L).to(p_token.dtype)
 
 
 def leave_one_out(rewards: torch.Tensor) -> torch.Tensor:
@@ -81,7 +82,7 @@ def leave_one_out(rewards: torch.Tensor) -> torch.Tensor:
     dtype = rewards.dtype if rewards.is_floating_point() else torch.get_default_dtype()
     above = rewards.to(dtype)
     # From the row's first reward up: equal rewards then leave no rounding, and a large common part costs no digits.
-    above = above.to(_wide(above)) - above[:, :1]
+    above = wide(above) - above[:, :1]
     return (above - (above.sum(1, keepdim=True) - above) / (K - 1)).to(dtype)
 
 
@@ -103,9 +104,9 @@ def reinforce_loss(logp: torch.Tensor, mask: torch.Tensor, advantage: torch.Tens
     sizes = arguments.tensor("logp", logp, "B T")
     arguments.tensor("mask", mask, "B T", "bool", sizes)
     arguments.tensor("advantage", advantage, "B", "number", sizes)
-    wide = _wide(logp)
-    weight = mask * advantage.detach().to(wide)[:, None]
-    loss = -(weight * logp.to(wide).masked_fill(weight == 0, 0)).sum(1).mean()
+    logs = wide(logp)
+    weight = mask * advantage.detach().to(logs.dtype)[:, None]
+    loss = -(weight * logs.masked_fill(weight == 0, 0)).sum(1).mean()
     if not loss.isfinite():
         _finite("advantage", advantage)
         if loss.isnan():
@@ -169,7 +170,7 @@ def unmask_step(logits: torch.Tensor, ids: torch.Tensor, mask_id: int, n: int) -
     arguments.ids("ids", ids, sizes["V"], besides=[mask_id])
     arguments.no_nan("logits", logits)
     masked = ids == mask_id
-    scores = logits.detach().to(_wide(logits))
+    scores = wide(logits.detach())
     if mask_id < sizes["V"]:
         scores = scores.index_fill(2, torch.tensor([mask_id], device=logits.device), -torch.inf)
     top, best = scores.max(2)  # the first of equal ones
@@ -211,15 +212,14 @@ def myopic_attention(
     check_mask(mask, (*x.shape[:-1], sizes["T"]))
     given = x.detach()
     q, k, v = x @ Wq, x @ Wk, x @ Wv
-    wide = _wide(q)
     own = torch.eye(sizes["T"], dtype=torch.bool, device=x.device)
-    from_others = q.to(wide) @ (given @ Wk).to(wide).mT
-    from_itself = (q.to(wide) * k.to(wide)).sum(-1, keepdim=True)
+    from_others = wide(q) @ wide(given @ Wk).mT
+    from_itself = (wide(q) * wide(k)).sum(-1, keepdim=True)
     scores = torch.where(own, from_itself, from_others) * sizes["d"] ** -0.5
     nothing = ~mask.any(-1, keepdim=True)  # such a row keeps its scores, so that no NaN comes up, and is zeroed then
     weights = scores.masked_fill(~(mask | nothing), -torch.inf).softmax(-1).masked_fill(nothing, 0)
-    out = weights.masked_fill(own, 0) @ (given @ Wv).to(wide)
-    out = out + weights.diagonal(dim1=-2, dim2=-1).unsqueeze(-1) * v.to(wide)
+    out = weights.masked_fill(own, 0) @ wide(given @ Wv)
+    out = out + weights.diagonal(dim1=-2, dim2=-1).unsqueeze(-1) * wide(v)
     if bool(out.isnan().any()):
         for name, value in {"x": x, "Wq": Wq, "Wk": Wk, "Wv": Wv}.items():
             _finite(name, value)
@@ -229,11 +229,6 @@ def myopic_attention(
 def _share_with_a_right_one(n: int, c: int, k: int) -> float:
     ways = comb(n, k)
     return (ways - comb(n - c, k)) / ways
-
-
-def _wide(value: torch.Tensor) -> torch.dtype:
-    """The dtype to compute in: float32 for half precision, else the tensor's own."""
-    return torch.promote_types(value.dtype, torch.float32)
 
 
 def _finite(name: str, value: torch.Tensor) -> None:

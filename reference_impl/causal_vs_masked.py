@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from reference_impl import arguments
+from reference_impl.chain_rule import wide
 from reference_impl.transformer import (
     block_shapes,
     check_heads,
@@ -71,13 +72,12 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Ten
         shapes = f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
         raise ValueError(f"the leading dims of q, k and v must broadcast; their shapes are {shapes}") from None
     check_mask(mask, (*leads, sizes["T"], sizes["S"]))
-    wide = torch.float32 if q.element_size() < 4 else q.dtype
     # q is scaled before the product: T d numbers to scale instead of T S, and further from overflow.
-    scores = (q.to(wide) / math.sqrt(q.shape[-1])) @ k.to(wide).mT
+    scores = (wide(q) / math.sqrt(q.shape[-1])) @ wide(k).mT
     nothing = ~mask.any(-1, keepdim=True)
     # A row of -inf alone would be NaN on the way, forward and backward: it keeps its scores and is zeroed afterwards.
     weights = scores.masked_fill(~(mask | nothing), -math.inf).softmax(-1).masked_fill(nothing, 0)
-    return _without_nan((weights @ v.to(wide)).to(q.dtype), q=q, k=k, v=v)
+    return _without_nan((weights @ wide(v)).to(q.dtype), q=q, k=k, v=v)
 
 
 def find_leak(logits_fn: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor) -> tuple[int, int] | None:
@@ -227,7 +227,7 @@ def pseudo_logprob(
         masked = ids.clone()
         masked[t] = mask_id
         row = _logits("mlm_fn", mlm_fn, masked, {"T": T, "V": V})[t]
-        score = row.to(torch.float32 if row.element_size() < 4 else row.dtype).log_softmax(-1)[int(ids[t])]
+        score = wide(row).log_softmax(-1)[int(ids[t])]
         total = total + score if place else score
     return total
 

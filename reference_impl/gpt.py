@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from reference_impl import arguments
 from reference_impl.causal_vs_masked import causal_mask, gpt_logits
 from reference_impl.kv_cache import KVCache
-from reference_impl.transformer import block_shapes, check_params, fused_attention, gpt_with
+from reference_impl.transformer import EPSILON, block_shapes, check_params, fused_attention, gpt_with, layer_count
 
-EPSILON = 1e-5  # of every layer norm
 STD = 0.02  # of every weight at the start
 
 
@@ -94,7 +93,7 @@ def from_state_dict(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor
             raise ValueError(f"state must hold {name!r}")
         arguments.tensor(f"state[{name!r}]", found[name], "rows D")
     (V, D), context = found["wte.weight"].shape, len(found["wpe.weight"])
-    layers = len({name.split(".")[1] for name in found if name.startswith("h.")})
+    layers = layer_count(found)
     shapes = _shapes(V, context, D, layers)
     check_params(found, "", shapes, found["wte.weight"].dtype)
     if unknown := sorted(set(found) - set(shapes)):
@@ -124,9 +123,9 @@ class GPT:
         gpt_logits(params, torch.zeros(1, 1, dtype=torch.int64, device=_device(params)), n_head)  # checks them all
         self.params, self.n_head = dict(params), n_head
         (self.V, self.D), self.context = params["wte.weight"].shape, len(params["wpe.weight"])
-        layers = len({name.split(".")[1] for name in params if name.startswith("h.")})
         self._heads, self._dtype = (n_head, self.D // n_head), params["wte.weight"].dtype
-        self._blocks = [[params[f"h.{layer}.{name}"] for name in block_shapes(self.D)] for layer in range(layers)]
+        names = block_shapes(self.D)
+        self._blocks = [[params[f"h.{layer}.{name}"] for name in names] for layer in range(layer_count(params))]
         self._head: torch.Tensor | None = None
 
     def new_cache(self, B: int) -> KVCache:

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from reference_impl import arguments
+from reference_impl.chain_rule import wide
 
 NAMES = ("C", "W1", "b1", "W2", "b2")
 
@@ -179,7 +180,7 @@ def mlp_backward(params: dict[str, torch.Tensor], X: torch.Tensor, Y: torch.Tens
     Y = Y.long()
     arguments.ids("Y", Y, sizes["V"])
     with torch.no_grad():
-        C, W1, b1, W2, b2 = (_at_least_float32(params[name]) for name in NAMES)
+        C, W1, b1, W2, b2 = (wide(params[name]) for name in NAMES)
         x = _rows(C, X, sizes["V"])
         a = x @ W1 + b1
         cdf = 0.5 * torch.erfc(-a / math.sqrt(2))
@@ -218,7 +219,3 @@ def _rows(C: torch.Tensor, X: torch.Tensor, V: int) -> torch.Tensor:
     X = X.long()  # not every operator takes uint16, in which long texts are kept
     arguments.ids("X", X, V)
     return F.embedding(X, C).flatten(1)
-
-
-def _at_least_float32(value: torch.Tensor) -> torch.Tensor:
-    return value if value.dtype == torch.float64 else value.float()

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from reference_impl import arguments
+from reference_impl.chain_rule import wide
 
 
 def shift_targets(
@@ -37,12 +38,12 @@ def shift_targets(
     arguments.whole("eos", eos, low=0)
     limits = torch.iinfo(ids.dtype)
     arguments.whole("ignore_index", ignore_index, low=limits.min, high=limits.max)
-    wide = ids.long()  # not every operator takes uint16, in which long texts are kept
-    padding = wide == pad
+    whole = ids.long()  # not every operator takes uint16, in which long texts are kept
+    padding = whole == pad
     if pad == eos:
         padding = padding.flip(1).cumprod(1).flip(1).bool()  # the run that ends the row
         padding[:, 1:] &= padding[:, :-1].clone()  # without its first
-    return ids[:, :-1].clone(), wide[:, 1:].masked_fill(padding[:, 1:], ignore_index).to(ids.dtype)
+    return ids[:, :-1].clone(), whole[:, 1:].masked_fill(padding[:, 1:], ignore_index).to(ids.dtype)
 
 
 def get_batch(data: torch.Tensor, T: int, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,8 +105,7 @@ def cross_entropy(
     if some_ignored:  # left out before anything is computed: 0 times the gradient of a NaN would still be NaN
         place = scored.nonzero().squeeze(1)
         rows, labels = rows.index_select(0, place), labels[place]
-    rows = rows if rows.dtype == torch.float64 else rows.float()
-    loss = F.cross_entropy(rows, labels, reduction=reduction)
+    loss = F.cross_entropy(wide(rows), labels, reduction=reduction)
     if loss.isnan().any():  # of no row, of a row that holds inf or is all -inf, or of a NaN
         arguments.no_nan("logits", logits.detach().masked_fill((targets == ignore_index)[..., None], 0))
     if reduction == "none":

@@ -5,13 +5,15 @@ Parameters are a dict with GPT-2's own names, see :mod:`reference_impl.causal_vs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 
 from reference_impl import arguments
+
+EPSILON = 1e-5  # of every layer norm
 
 
 def gpt_with(
@@ -43,7 +45,7 @@ def gpt_with(
     x = F.embedding(ids if ids.dtype in (torch.int32, torch.int64) else ids.long(), params["wte.weight"]) + places
     for layer in range(layers):
         x = run_block(x, params, f"h.{layer}.", n_head, lambda q, k, v, layer=layer: attend(layer, q, k, v))
-    return F.linear(F.layer_norm(x, (D,), params["ln_f.weight"], params["ln_f.bias"], 1e-5), params["wte.weight"])
+    return F.linear(F.layer_norm(x, (D,), params["ln_f.weight"], params["ln_f.bias"], EPSILON), params["wte.weight"])
 
 
 def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -71,7 +73,7 @@ def run_block(
     B, T, D = x.shape
 
     def norm(name: str) -> torch.Tensor:
-        return F.layer_norm(x, (D,), params[f"{prefix}{name}.weight"], params[f"{prefix}{name}.bias"], 1e-5)
+        return F.layer_norm(x, (D,), params[f"{prefix}{name}.weight"], params[f"{prefix}{name}.bias"], EPSILON)
 
     def linear(h: torch.Tensor, name: str) -> torch.Tensor:
         return torch.addmm(params[f"{prefix}{name}.bias"], h.reshape(B * T, -1), params[f"{prefix}{name}.weight"])
@@ -79,6 +81,15 @@ def run_block(
     q, k, v = linear(norm("ln_1"), "attn.c_attn").view(B, T, 3, n_head, -1).permute(2, 0, 3, 1, 4).unbind(0)
     x = x + linear(attend(q, k, v).transpose(1, 2), "attn.c_proj").view(B, T, D)
     return x + linear(F.gelu(linear(norm("ln_2"), "mlp.c_fc"), approximate="tanh"), "mlp.c_proj").view(B, T, D)
+
+
+def layer_count(names: Iterable[str]) -> int:
+    """How many blocks the names of a GPT-2's parameters belong to.
+
+    >>> layer_count(["wte.weight", "h.0.ln_1.weight", "h.0.ln_1.bias", "h.1.ln_1.weight"])
+    2
+    """
+    return len({name.split(".")[1] for name in names if name.startswith("h.")})
 
 
 def _gpt_sizes(params: Mapping[str, torch.Tensor]) -> tuple[int, int, int]:
@@ -91,7 +102,7 @@ def _gpt_sizes(params: Mapping[str, torch.Tensor]) -> tuple[int, int, int]:
     V, D, dtype = sizes["V"], sizes["D"], params["wte.weight"].dtype
     context = len(params.get("wpe.weight", ()))
     check_params(params, "", {"wpe.weight": (context, D), "ln_f.weight": (D,), "ln_f.bias": (D,)}, dtype)
-    layers = len({name.split(".", 2)[1] for name in params if name.startswith("h.")})
+    layers = layer_count(params)
     for layer in range(layers):
         check_params(params, f"h.{layer}.", block_shapes(D), dtype)
     return V, D, layers
