@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs_gpu import needs_gpu
 from torch.testing import assert_close
 
 from reference_impl.causal_vs_masked import attention, causal_mask, pad_causal
@@ -18,9 +19,6 @@ from reference_impl.transformer import fused_attention
 settings.register_profile("masks", deadline=None, max_examples=40)
 settings.load_profile("masks")
 seeds, sizes = st.integers(0, 2**30), st.integers(1, 5)
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-
-
 def normal(seed: int, *shape: int, dtype=torch.float64) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
@@ -162,8 +160,7 @@ def test_attention_says_what_is_wrong(q, k, v, mask, said):
         attention(q, k, v, mask)
 
 
-@pytest.mark.gpu
-@CUDA
+@needs_gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_on_a_gpu_both_attentions_are_that_of_the_cpu(dtype):
     q, k, v = (normal(i, 2, 3, 40, 16, dtype=dtype) for i in range(3))

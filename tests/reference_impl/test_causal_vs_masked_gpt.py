@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs_gpu import needs_gpu
 from random_gpt import random_block, random_gpt
 from torch import nn
 from torch.testing import assert_close
@@ -20,9 +21,6 @@ settings.register_profile("gpt", deadline=None, max_examples=15)
 settings.load_profile("gpt")
 seeds = st.integers(0, 2**30)
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-
-
 def normal(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -257,8 +255,7 @@ def test_gpt_with_says_what_is_wrong_with_positions(positions, said):
         gpt_with(**GPT, positions=positions, attend=lambda layer, q, k, v: v)
 
 
-@pytest.mark.gpu
-@CUDA
+@needs_gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_a_gpu_logits_are_those_of_the_cpu_and_a_wrong_id_is_an_error_not_a_dead_device(dtype):
     params = random_gpt(11, 40, 32, 2, dtype=dtype)

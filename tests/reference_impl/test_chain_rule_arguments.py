@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from needs_gpu import needs_gpu
 from random_logits import random_logits
 from torch.testing import assert_close
 
@@ -66,8 +67,7 @@ def test_a_bad_argument_is_named(function, args, says):
         function(*args)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_gpu
 def test_results_stay_on_the_device_of_their_inputs():
     logits, ids, lengths = random_logits(11, 2, 3, 5), torch.arange(6).view(2, 3) % 5, torch.tensor([3, 1])
     p = torch.softmax(logits[0, 0], -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from needs_gpu import needs_gpu
 
 from reference_impl.device import pick_device, pick_dtype
 
@@ -33,8 +34,7 @@ def test_the_cpu_computes_in_float32():
     assert pick_dtype("cpu") == pick_dtype(torch.device("cpu"), low_precision=True) == torch.float32
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@needs_gpu
 def test_a_real_device_multiplies_in_the_dtype_it_was_given():
     device = pick_device()
     x = torch.ones(8, 8, device=device, dtype=pick_dtype(device, low_precision=True))

@@ -11,6 +11,7 @@ import re
 import pytest
 import torch
 from contract_examples import CALLS
+from needs_gpu import needs_gpu
 from torch.testing import assert_close
 
 NAMES = sorted(name for name, (_, _, example) in CALLS.items() if example and name != "KVCache")
@@ -229,8 +230,7 @@ def test_an_id_outside_the_vocabulary_is_named(name, key, wrong):
         find(name)(**right | {key: bad})
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@needs_gpu
 @pytest.mark.parametrize("name", NAMES)
 def test_a_gpu_gives_what_the_cpu_gives_and_keeps_it_there(name):
     def moved(tensor):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs_gpu import needs_gpu
 from random_gpt import random_gpt
 from torch.testing import assert_close
 
@@ -257,8 +258,7 @@ def test_parameters_of_something_else_are_refused(params, n_head):
         GPT(params, n_head)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_gpu
 def test_on_a_gpu_the_roads_agree_and_a_wrong_id_is_a_valueerror():
     gpt = GPT(random_gpt(31, 12, 24, 3), 4)
     there = GPT({name: value.cuda() for name, value in gpt.params.items()}, 4)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs_gpu import needs_gpu
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -223,8 +224,7 @@ def test_what_gives_no_step_is_refused(change, said):
         train_step(**{"loss_fn": lambda p: p["w"].sum(), "params": {"w": torch.ones(2)}, "lr": 0.1} | change)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@needs_gpu
 def test_a_generator_on_a_gpu_gives_parameters_there():
     draw = torch.Generator("cuda").manual_seed(0)
     params = initial_params(50, 8, 16, 2, draw)

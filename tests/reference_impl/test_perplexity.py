@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs_gpu import needs_gpu
 from torch.testing import assert_close
 
 from reference_impl.corpus import Bytes
@@ -205,8 +206,7 @@ def test_a_bad_argument_is_named(call, says):
         call()
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@needs_gpu
 def test_results_stay_on_the_gpu():
     losses, targets, lengths = (x.cuda() for x in RIGHT)
     assert bits_per_byte(losses, targets, lengths).is_cuda

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs_gpu import needs_gpu
 from torch.testing import assert_close
 
 from reference_impl.corpus import Bytes
@@ -153,8 +154,7 @@ def test_a_bad_argument_is_named(call, says):
         call()
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@needs_gpu
 def test_ids_stay_on_the_gpu():
     ids = torch.arange(9).cuda()
     assert merge_pair(ids, (0, 1), 5).tolist() == [5, *range(2, 9)]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from needs_gpu import needs_gpu
 from torch.testing import assert_close
 
 from reference_impl.sampling import min_p, repetition_penalty, temperature, top_k, top_p
@@ -265,8 +266,7 @@ def test_gradients_pass_to_what_is_kept():
     torch.autograd.gradcheck(lambda x: repetition_penalty(x, torch.tensor([1, 2, 1]), 1.3), logits)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: its sort and sums are others")
+@needs_gpu
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 def test_a_gpu_keeps_the_same_tokens(step):
     logits = torch.randn(8, 5000, generator=torch.Generator().manual_seed(2)).mul(4).round().div(4)

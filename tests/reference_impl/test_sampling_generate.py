@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from needs_gpu import needs_gpu
 
 from reference_impl.sampling import generate, loop_stats, sample, temperature
 
@@ -99,8 +100,7 @@ def test_what_is_no_distribution_or_no_uniform_is_refused(probs, u, said):
         sample(torch.tensor(probs), torch.tensor(u))
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: it sums in another order")
+@needs_gpu
 def test_a_gpu_draws_the_same_tokens_and_none_of_probability_zero():
     generator = torch.Generator().manual_seed(4)
     probs = torch.rand(64, 30_000, generator=generator, dtype=torch.float64).sub(0.9).clamp(min=0)

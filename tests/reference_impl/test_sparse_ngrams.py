@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs_gpu import needs_gpu
 from random_corpora import corpora, tally
 from torch.testing import assert_close
 
@@ -172,8 +173,7 @@ def test_a_bad_argument_is_named(call, says):
         call()
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_gpu
 def test_a_text_on_the_gpu_is_counted_there():
     ids = torch.randint(2, 30, (5000,), generator=torch.Generator().manual_seed(0))
     here, there = fit(ids, 4, 30, 0, 1), fit(ids.cuda(), 4, 30, 0, 1)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from needs_gpu import needs_gpu
 from random_logits import HALVES, INF, random_logits, seeds
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -245,8 +246,7 @@ def test_what_cannot_be_merged_is_refused(means, counts, said):
         merge_losses(means, counts)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@needs_gpu
 def test_a_gpu_keeps_ignored_rows_out_and_names_what_is_wrong_before_a_device_assert():
     logits, targets = random_logits(0, 4, 5, 9).float().cuda(), torch.randint(9, (4, 5)).cuda()
     targets[0], logits[0] = -100, math.nan

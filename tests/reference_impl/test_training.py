@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs_gpu import needs_gpu
 from torch.nn.functional import cross_entropy, embedding
 from torch.testing import assert_close
 
@@ -245,8 +246,7 @@ def test_bad_documents_are_named():
         batches([[2]], 1, seeded(), 0, 1, pool=0)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_gpu
 def test_training_runs_where_the_device_rule_says():
     trained, losses = fit({"w": torch.zeros(2)}, squares, endless(1.0, (2,)), 20, lr=0.1)
     assert trained["w"].device.type == "cuda"
